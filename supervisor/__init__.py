@@ -1,0 +1,1 @@
+"""The parent process. It imports neither redis, nor Django, nor user code, nor asyncio."""

@@ -1,0 +1,72 @@
+"""Logging for parent and children: one line an event, whatever stands in it."""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_LINE = 4000
+"""Characters of one log line; a pipe takes so much in one uninterrupted write (PIPE_BUF is 4,096 bytes)."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def one_line(text: object) -> str:
+    """Return a text without line breaks, terminal escapes and bidirectional marks.
+
+    Args:
+        text: anything with a str().
+
+    Returns:
+        The text with such characters written as escapes, cut at MAX_LINE characters.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text)[:MAX_LINE])
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line, also if its own ``__str__`` fails."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 - user code may raise anything from __str__
+        text = "<its text could not be read>"
+    return one_line(f"{name}: {text}" if text else name)
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-31T12:00:00.000Z INFO  4711 message key=value``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; a traceback follows it only at debug level."""
+        extra = "".join(f" {key}={one_line(value)}" for key, value in _extra(record).items())
+        return f"{_time(record)} {record.levelname:<7} {record.process} {one_line(record.getMessage())}{extra}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        line = {"time": _time(record), "level": record.levelname.lower(), "pid": record.process, "logger": record.name}
+        return json.dumps(line | {"message": record.getMessage()[:MAX_LINE]} | _extra(record), default=str)
+
+
+def configure(log_format: str, level: str) -> None:
+    """Send all logging to standard error, one write a line.
+
+    Args:
+        log_format: ``text`` or ``json``.
+        level: the lowest level to show, as its lower-case name.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return getattr(record, "task", None) or {}

@@ -1,0 +1,187 @@
+"""One frozen settings object, validated once, at the edge. Nobody reads options or variables after that."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from multiworker.worker.errors import MAX_DELAY, SettingsError
+from multiworker.worker.keys import hash_tag
+
+MAX_CONCURRENCY = 1000
+"""Permits of one child: one script call claims and settles at most so many (Lua's unpack fails near 8,000 values)."""
+MAX_PROCS = 512
+"""Children of one parent; the scoreboard has a record for each, twice over for reloads."""
+MIB = 1024 * 1024
+
+_SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": MIB, "g": 10**9}
+_SIZES |= {"gb": 10**9, "gib": 1024 * MIB}
+_SCHEMES = ("redis", "rediss", "unix", "embedded")
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as ``256KiB``, ``1 MB`` or ``4096``.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if not match or match[2].lower() not in _SIZES:
+        raise SettingsError(f"a size is a number of bytes, or one with KiB, MiB or GiB, not {text!r}")
+    return int(float(match[1]) * _SIZES[match[2].lower()])
+
+
+def parse_procs(text: str) -> int:
+    """Read a number of children, or ``auto``.
+
+    Returns:
+        The number; 0 for auto.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if text == "auto":
+        return 0
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PROCS:
+        raise SettingsError(f"the number of children is auto or 1-{MAX_PROCS}, not {text!r}")
+    return int(text)
+
+
+def redacted(url: str) -> str:
+    """Return a Redis URL as it may be shown: without password, user or query.
+
+    Args:
+        url: as given by the user, possibly malformed.
+    """
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an unreadable URL"
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, ("***@" if "@" in parts.netloc else "") + host + port, parts.path, "", ""))
+
+
+def _option(default: Any, text: str, parse: Callable[[str], Any] | None = None, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, "parse": parse, **more})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one parent and its children go by. Field names are option names; ``metadata`` holds what --help says.
+
+    Raises:
+        SettingsError: naming the option, and what it may be.
+    """
+
+    procs: int = _option(0, "Child processes; auto follows the usable cores.", parse_procs, shown="auto")
+    concurrency: int = _option(20, "Tasks that one child runs at once.")
+    redis: str = field(
+        default="redis://localhost:6379/0",
+        repr=False,
+        metadata={
+            "help": "Redis URL: redis://, rediss://, unix:// or embedded:[DIR] (a private server run by the parent).",
+            "env": ("MULTIWORKER_REDIS", "REDIS_URL"),
+        },
+    )
+    queue: tuple[str, ...] = _option(
+        ("async_tasks",), "Redis list to take tasks from; repeat for more, first is first."
+    )
+    handler: tuple[str, ...] = _option(
+        (), "MODULE with decorated handlers, or MODULE:FUNC to take every type that has none; repeatable."
+    )
+    settings: str | None = _option(None, "Django settings module; Django is set up before handlers are imported.")
+    burst: bool = _option(False, "Exit 0 when nothing is waiting, scheduled or running, on any host.")
+    max_tasks: int | None = _option(None, "Exit 0 after exactly N tasks over all children.")
+    timeout: float | None = _option(None, "Seconds that a task may run, unless its handler says otherwise.")
+    max_attempts: int = _option(3, "How often a failing task runs, unless its handler says otherwise.")
+    grace: float = _option(30.0, "Seconds that running tasks get to finish on stop or reload.")
+    stuck_timeout: float = _option(30.0, "Seconds without a beat of a child's event loop before it is replaced.")
+    pidfile: str | None = _option(None, "File to write the parent's pid to, locked while it runs.")
+    name: str | None = _option(None, "Name of this instance, to tell several on one host apart.")
+    pin: bool = _option(False, "Pin each child to one of the usable cores.")
+    log_format: str = _option("text", "Log format.", choices=("text", "json"))
+    log_level: str = _option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
+    max_payload: int = _option(256 * 1024, "Largest payload that is run.", parse_size, shown="256KiB")
+    batch_size: int | None = _option(None, "Most tasks claimed in one round trip; the free permits by default.")
+    interval: float = _option(1.0, "Seconds that an idle child waits before it looks again (a push wakes it at once).")
+    redis_wait: float = _option(60.0, "Seconds to wait for Redis at the first start.")
+    boot_timeout: float = _option(60.0, "Seconds that a child may take to import the handlers.")
+    max_tasks_per_child: int | None = _option(None, "Replace a child after about N tasks (up to 10 % sooner).")
+    max_memory_per_child: int | None = _option(None, "Replace a child that has grown to SIZE.", parse_size)
+    max_age_per_child: float | None = _option(None, "Replace a child after about S seconds (up to 10 % sooner).")
+
+    def __post_init__(self) -> None:
+        for option, (low, high) in _RANGES.items():
+            value = getattr(self, option)
+            if value is not None and not low <= value <= high:
+                raise SettingsError(f"--{option.replace('_', '-')} is {low:g} to {high:g}, not {value!r}")
+        for option, allowed in (("log_format", ("text", "json")), ("log_level", _LEVELS)):
+            if getattr(self, option) not in allowed:
+                raise SettingsError(f"--{option.replace('_', '-')} is one of {', '.join(allowed)}")
+        if not self.queue or len(set(self.queue)) < len(self.queue):
+            raise SettingsError("--queue needs at least one name, each only once")
+        for queue in self.queue:
+            hash_tag(queue)
+        for spec in self.handler:
+            if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*)?", spec):
+                raise SettingsError(f"--handler is MODULE or MODULE:FUNC, not {spec!r}")
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name):
+            raise SettingsError("--name is 1-64 letters, digits, dots, dashes or underscores")
+        check_redis_url(self.redis)
+
+    @property
+    def lease(self) -> float:
+        """Seconds that Redis keeps a silent worker's tasks for it.
+
+        1.5 x the stuck timeout: a live but blocked child is killed by its own parent before others take its tasks.
+        """
+        return 1.5 * self.stuck_timeout
+
+    @property
+    def claim(self) -> int:
+        """Most tasks claimed in one round trip."""
+        return min(self.batch_size or MAX_CONCURRENCY, self.concurrency)
+
+
+_LEVELS = ("debug", "info", "warning", "error")
+_RANGES: dict[str, tuple[float, float]] = {
+    "procs": (0, MAX_PROCS),
+    "concurrency": (1, MAX_CONCURRENCY),
+    "max_tasks": (1, 2**53),
+    "timeout": (0.001, MAX_DELAY),
+    "max_attempts": (1, 1_000_000),
+    "grace": (0, 86_400),
+    "stuck_timeout": (0.1, 86_400),
+    "max_payload": (2, 512 * MIB),
+    "batch_size": (1, MAX_CONCURRENCY),
+    "interval": (0.01, 10),
+    "redis_wait": (0, MAX_DELAY),
+    "boot_timeout": (0.1, 86_400),
+    "max_tasks_per_child": (1, 2**53),
+    "max_memory_per_child": (MIB, 2**53),
+    "max_age_per_child": (1, MAX_DELAY),
+}
+OPTION_NAMES = tuple(option.name for option in fields(Settings))
+"""Every option of ``start`` that is a setting, in the order of --help."""
+
+
+def check_redis_url(url: str) -> None:
+    """Refuse what cannot be a Redis URL, without ever repeating its password.
+
+    Raises:
+        SettingsError: one sentence, password left out.
+    """
+    scheme, colon, rest = url.partition(":")
+    if not colon or scheme not in _SCHEMES:
+        raise SettingsError(f"--redis is a URL that begins with {', '.join(name + ':' for name in _SCHEMES)}")
+    if scheme != "embedded" and not rest.startswith("//"):
+        raise SettingsError(f"--redis needs // after {scheme}:")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise SettingsError(f"--redis has a host or port that cannot be: {redacted(url)}") from None
