@@ -48,8 +48,7 @@ class Keys:
     @cached_property
     def prefix(self) -> str:
         """What stands before every key but the list itself."""
-        own_tag = "{" in self.queue
-        return self.queue if own_tag and hash_tag(self.queue) else "{" + hash_tag(self.queue) + "}"
+        return self.queue if "{" in self.queue else "{" + self.queue + "}"
 
     @property
     def handoff(self) -> str:
@@ -77,6 +76,11 @@ class Keys:
         return f"{self.prefix}:dead"
 
     @property
+    def counters(self) -> str:
+        """HASH: dead_bytes, dead_dropped, sequence."""
+        return f"{self.prefix}:counters"
+
+    @property
     def workers(self) -> str:
         """ZSET: worker -> lease end in ms of Redis TIME, and the marks of upkeep, which begin with ``*``."""
         return f"{self.prefix}:workers"
@@ -85,6 +89,20 @@ class Keys:
         """HASH: delivery id -> frame, ``no`` and the worker's counters."""
         return f"{self.prefix}:inflight:{worker}"
 
-    def oversized(self, delivery: str) -> str:
-        """STRING: an element too large to travel, while its worker hashes it; named by its delivery."""
-        return f"{self.prefix}:oversized:{delivery}"
+    def oversized(self, task_id: str) -> str:
+        """STRING with a TTL: an element too large to travel, until its worker has hashed it."""
+        return f"{self.prefix}:oversized:{task_id}"
+
+    def of_worker(self, worker: str) -> tuple[str, ...]:
+        """Return the KEYS of every script, in the order of lua/prelude.lua; worker may be empty."""
+        return (
+            self.queue,
+            self.handoff,
+            self.scheduled,
+            self.priority,
+            self.suspects,
+            self.dead,
+            self.counters,
+            self.workers,
+            self.inflight(worker),
+        )

@@ -1,0 +1,215 @@
+"""Every Redis command that multiworker sends, as plain data. The broker, the client and the operator's view send them.
+
+A command is a tuple, ready for the wire. A script is sent as EVALSHA; `script_of` finds its source when Redis answers
+NOSCRIPT, which it does before anything is done.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from multiworker.worker.errors import Fenced, ProtocolError, Stale
+from multiworker.worker.keys import Keys
+from multiworker.worker.scripts import SCRIPTS, script
+
+Command = tuple[str | bytes | int, ...]
+
+REPLY_BYTES = 8 * 1024 * 1024
+"""Bytes of payload that one claim may bring, so that a child's memory is bounded; one task always fits."""
+OUTAGE_MS = 15_000
+"""A last upkeep older than this means that Redis was away, and that expired leases prove nothing."""
+TURN_MS = 30_000
+"""How long one worker takes nothing new, to run empty for a suspect."""
+
+
+class Settle(NamedTuple):
+    """How a delivery that was not simply done ends.
+
+    Args:
+        delivery: its delivery id.
+        kind: ``retry`` or ``dead``.
+        value: ms until the next attempt; or the dead-letter reason.
+        detail: for the dead letter; of an oversized payload its SHA-256.
+    """
+
+    delivery: str
+    kind: Literal["retry", "dead"]
+    value: int | str
+    detail: str
+
+
+class StepReply(NamedTuple):
+    """What a step brought.
+
+    Args:
+        now: Redis TIME, in ms.
+        next_due: when the next scheduled task is due, in ms of Redis TIME; -1 for none that is known.
+        more: there may be more to claim right now.
+        turn: this worker is to run empty for a suspect: claim nothing until it holds nothing.
+        acknowledged: how many of the acknowledged ids were held.
+        buried: how many elements went to the dead letters without being delivered.
+        missing: settled ids that were not held.
+        claims: delivery id and frame of each claimed task.
+    """
+
+    now: int
+    next_due: int
+    more: bool
+    turn: bool
+    acknowledged: int
+    buried: int
+    missing: list[str]
+    claims: list[tuple[str, bytes]]
+
+
+class Recovered(NamedTuple):
+    """What a gone worker left behind: the whole ledger of its life.
+
+    Args:
+        given_back: tasks that run again.
+        buried: tasks that had killed too many processes.
+        claimed: tasks it ever claimed.
+        done: of them, acknowledged.
+        retried: of them, put off for another attempt.
+        dead: of them, dead-lettered by itself.
+    """
+
+    given_back: int
+    buried: int
+    claimed: int
+    done: int
+    retried: int
+    dead: int
+
+
+def evalsha(name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
+    """Build a script call."""
+    return ("EVALSHA", script(name).sha, len(keys), *keys, *arguments)
+
+
+def script_load_of(command: Command) -> Command:
+    """Build the command that teaches Redis the script which another command calls.
+
+    Raises:
+        ProtocolError: the command calls no script of ours.
+    """
+    for name in SCRIPTS:
+        if script(name).sha == command[1]:
+            return ("SCRIPT", "LOAD", script(name).text)
+    raise ProtocolError("an unknown script was called")
+
+
+def register(keys: Keys, worker: str, lease_ms: int) -> Command:
+    """See lua/register.lua."""
+    return evalsha("register", keys.of_worker(worker), worker, lease_ms)
+
+
+def step(
+    keys: Keys,
+    worker: str,
+    no: int,
+    lease_ms: int,
+    want: int,
+    acks: Sequence[str],
+    settles: Iterable[Settle],
+    *,
+    largest: int,
+    has_turn: bool,
+    others: int,
+) -> Command:
+    """See lua/step.lua."""
+    head = (worker, no, lease_ms, want, REPLY_BYTES, largest, TURN_MS, int(has_turn), others, len(acks))
+    tail = [argument for settle in settles for argument in settle]
+    return evalsha("step", keys.of_worker(worker), *head, *acks, *tail)
+
+
+def reconcile(keys: Keys, worker: str, no: int, lease_ms: int, known: Iterable[str]) -> Command:
+    """See lua/reconcile.lua."""
+    return evalsha("reconcile", keys.of_worker(worker), worker, no, lease_ms, *known)
+
+
+def recover(keys: Keys, worker: str, why: Literal["dead", "left", "expired"], detail: str) -> Command:
+    """See lua/recover.lua."""
+    return evalsha("recover", keys.of_worker(worker), worker, why, detail, OUTAGE_MS)
+
+
+def upkeep(keys: Keys, lease_ms: int) -> Command:
+    """See lua/upkeep.lua."""
+    return evalsha("upkeep", keys.of_worker(""), OUTAGE_MS, lease_ms)
+
+
+def drained(keys: Keys) -> Command:
+    """See lua/drained.lua."""
+    return evalsha("drained", keys.of_worker(""))
+
+
+def wait(keys: Keys, seconds: float) -> Command:
+    """Build the blocking wait: the queue's next element becomes the head of the hand-off, which is everybody's."""
+    return ("BLMOVE", keys.queue, keys.handoff, "RIGHT", "LEFT", f"{seconds:.3f}")
+
+
+def parse_step(reply: list[object]) -> StepReply:
+    """Read a step's reply.
+
+    Raises:
+        Fenced: the worker was declared dead.
+        Stale: the number is not new.
+        ProtocolError: neither of them, nor an answer.
+    """
+    _check(reply)
+    now, next_due, more, turn, acknowledged, buried, missing = reply[1:8]
+    first = 8 + int(missing)  # type: ignore[call-overload]
+    pairs = reply[first:]
+    return StepReply(
+        now=now,  # type: ignore[arg-type]
+        next_due=next_due,  # type: ignore[arg-type]
+        more=more == 1,
+        turn=turn == 1,
+        acknowledged=acknowledged,  # type: ignore[arg-type]
+        buried=buried,  # type: ignore[arg-type]
+        missing=[_text(delivery) for delivery in reply[8:first]],
+        claims=_pairs(pairs),
+    )
+
+
+def parse_reconcile(reply: list[object]) -> tuple[set[str], list[tuple[str, bytes]]]:
+    """Read a reconcile's reply.
+
+    Returns:
+        The known ids that are not held any more; delivery id and frame of what is held and was not known.
+
+    Raises:
+        Fenced, Stale, ProtocolError: as parse_step.
+    """
+    _check(reply)
+    first = 2 + int(reply[1])  # type: ignore[call-overload]
+    return {_text(delivery) for delivery in reply[2:first]}, _pairs(reply[first:])
+
+
+def parse_recover(reply: list[object]) -> Recovered | None:
+    """Read a recover's reply.
+
+    Returns:
+        What was left behind, or None if there was nothing to recover or nothing proven.
+    """
+    if reply[0] != b"OK":
+        return None
+    return Recovered(*(int(number) for number in reply[1:7]))  # type: ignore[call-overload]
+
+
+def _check(reply: list[object]) -> None:
+    status = reply[0]
+    if status == b"OK":
+        return
+    if status == b"FENCED":
+        raise Fenced("others were told that this worker is dead, and have its tasks")
+    if status == b"STALE":
+        raise Stale("the request number was used before")
+    raise ProtocolError(f"unknown reply {status!r}")
+
+
+def _pairs(flat: list[object]) -> list[tuple[str, bytes]]:
+    return [(delivery.decode(), frame) for delivery, frame in zip(flat[::2], flat[1::2], strict=True)]  # type: ignore[attr-defined, misc]
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

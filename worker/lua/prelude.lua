@@ -1,0 +1,79 @@
+-- Stands before every other script.
+-- KEYS: queue, handoff, scheduled, priority, suspects, dead, counters, workers, in-flight hash of the worker at hand
+--
+-- The data of one queue:
+--   queue      LIST    raw payloads, LPUSHed by anybody and taken from the right; '' is a bell: it wakes and is dropped
+--   handoff    LIST    payloads moved by anybody's blocking wait; the head of the queue
+--   scheduled  ZSET    frame -> due, in ms of Redis TIME
+--   priority   ZSET    frame -> order; below 0 goes before the list, above 0 after it
+--   suspects   LIST    frames that were in flight in two crashes; each runs alone
+--   dead       STREAM  dead letters, capped by count and bytes
+--   counters   HASH    dead_bytes, dead_dropped, sequence (of priorities)
+--   workers    ZSET    worker -> end of its lease in ms; and marks: *tick, *grace (of upkeep), *alone (of suspects)
+--   in-flight  HASH    delivery id -> frame; and META fields: no (last request number), claimed, done, retried, dead
+-- A frame is 'id attempt crashes[ size]', a newline, and the payload; size stands there if only the payload's first
+-- bytes follow, because the whole is too large to travel and lies under the oversized key of that id.
+local QUEUE, HANDOFF, SCHEDULED, PRIORITY, SUSPECTS, DEAD, COUNTERS, WORKERS, HELD = unpack(KEYS)
+local META = 5
+local SUSPECT_AFTER, DEAD_AFTER = 2, 4          -- crashes in company, crashes in all
+local DEAD_MOST, DEAD_MOST_BYTES = 100000, 268435456
+local WHOLE, HEAD = 1048576, 4096                -- bytes of a payload kept whole in the dead letters, or else of its head
+local call = redis.call
+
+-- A first write that is not refused when memory is full lets the rest of the script run then, too.
+call('ZREM', WORKERS, '')
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- One read of every key before the first real write: a key of a wrong type fails here, with nothing done.
+local function check_types()
+  call('LLEN', QUEUE) call('LLEN', HANDOFF) call('ZCARD', SCHEDULED) call('ZCARD', PRIORITY) call('LLEN', SUSPECTS)
+  call('XLEN', DEAD) call('HLEN', COUNTERS) call('HLEN', HELD)
+end
+
+local function split(frame)
+  local id, attempt, crashes, size, payload = frame:match('^([%w%.:_-]+) (%d+) (%d+) ?(%d*)\n(.*)$')
+  return id, attempt, crashes, size, payload
+end
+
+local function join(id, attempt, crashes, size, payload)
+  return id .. ' ' .. attempt .. ' ' .. crashes .. (size ~= '' and ' ' .. size or '') .. '\n' .. payload
+end
+
+local function oversized_key(id)
+  return HELD:match('^(.*):inflight:') .. ':oversized:' .. id
+end
+
+local function ring()
+  if call('LLEN', QUEUE) == 0 then call('LPUSH', QUEUE, '') end
+end
+
+-- Bytes that a dead letter counts for; its fields lie in the order in which bury() writes them.
+local function weight(fields)
+  local bytes = 0
+  for i = 2, #fields, 2 do bytes = bytes + #fields[i] end
+  return bytes
+end
+
+local function forget_oldest_dead()
+  for _ = 1, 16 do
+    local bytes = tonumber(call('HGET', COUNTERS, 'dead_bytes') or 0)
+    if call('XLEN', DEAD) <= DEAD_MOST and bytes <= DEAD_MOST_BYTES then return end
+    local oldest = call('XRANGE', DEAD, '-', '+', 'COUNT', 1)[1]
+    if not oldest then call('HDEL', COUNTERS, 'dead_bytes') return end
+    call('XDEL', DEAD, oldest[1])
+    call('HINCRBY', COUNTERS, 'dead_bytes', -weight(oldest[2]))
+    call('HINCRBY', COUNTERS, 'dead_dropped', 1)
+  end
+end
+
+-- Puts a frame into the dead letters. sha256: of the whole payload, if the frame has only its head.
+local function bury(frame, worker, reason, detail, sha256)
+  local id, attempt, crashes, size, payload = split(frame)
+  if size ~= '' then call('DEL', oversized_key(id)) else size = #payload end
+  local fields = {'id', id, 'attempt', attempt, 'crashes', crashes, 'reason', reason, 'detail', detail,
+                  'worker', worker, 'size', tostring(size), 'sha256', sha256 or '', 'payload', payload}
+  call('XADD', DEAD, '*', unpack(fields))
+  call('HINCRBY', COUNTERS, 'dead_bytes', weight(fields))
+  forget_oldest_dead()
+end

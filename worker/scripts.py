@@ -1,0 +1,37 @@
+"""The Lua scripts, read once from lua/*.lua; each with the prelude before it."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+SCRIPTS = ("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule")
+"""The names of all scripts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One operation.
+
+    Args:
+        text: the Lua source, prelude included.
+        sha: its SHA-1 as Redis names it in EVALSHA.
+    """
+
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Return a script by its file's name.
+
+    Args:
+        name: such as ``step``.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+    """
+    folder = resources.files("multiworker.worker") / "lua"
+    text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
