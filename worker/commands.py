@@ -147,6 +147,11 @@ def wait(keys: Keys, seconds: float) -> Command:
     return ("BLMOVE", keys.queue, keys.handoff, "RIGHT", "LEFT", f"{seconds:.3f}")
 
 
+def piece(keys: Keys, task_id: str, start: int, size: int) -> Command:
+    """Build the read of some bytes of an oversized payload."""
+    return ("GETRANGE", keys.oversized(task_id), start, start + size - 1)
+
+
 def parse_step(reply: list[object]) -> StepReply:
     """Read a step's reply.
 

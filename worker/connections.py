@@ -31,7 +31,7 @@ _ALWAYS: dict[str, Any] = {"protocol": 2, "health_check_interval": 0, "socket_co
 
 
 class Wire:
-    """One asyncio connection, for one command at a time; connects when it is first used and after an error.
+    """One asyncio connection, for one command after the other; connects when it is first used and after an error.
 
     Args:
         url: the Redis URL.
@@ -43,6 +43,7 @@ class Wire:
         kind: type[AbstractConnection] = options.pop("connection_class", default)
         self._connection = kind(**options)
         self._where = redacted(url)
+        self._turn = asyncio.Lock()
 
     async def ask(self, command: Command, extra: float = 0.0) -> Any:
         """Send one command and return its reply.
@@ -55,7 +56,7 @@ class Wire:
             RedisUnavailable: no answer, or an error for an answer. Whether the command was carried out is unknown.
         """
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT + extra):
+            async with self._turn, asyncio.timeout(ANSWER_TIMEOUT + extra):
                 return await self._ask(command)
         except (RedisError, OSError, TimeoutError) as error:
             await self._hang_up()

@@ -35,13 +35,15 @@ class Frame:
         id: the task's id, kept over retries.
         attempt: which run this is, from 1.
         crashes: how many processes died with this task in flight.
-        payload: the raw list element.
+        payload: the raw list element; only its head if size is set.
+        size: bytes of a payload too large to travel, else None.
     """
 
     id: str
     attempt: int
     crashes: int
     payload: bytes
+    size: int | None = None
 
 
 def parse_frame(raw: bytes) -> Frame:
@@ -50,17 +52,12 @@ def parse_frame(raw: bytes) -> Frame:
     Args:
         raw: the bytes of one in-flight, scheduled or suspect entry.
 
-    Returns:
-        The frame.
-
     Raises:
-        ValueError: the bytes have no header; only a foreign writer can cause that.
+        ValueError: the bytes have no such header; only a foreign writer can cause that.
     """
-    header, newline, payload = raw.partition(b"\n")
-    task_id, attempt, crashes = header.split(b" ")
-    if not newline:
-        raise ValueError("a frame has a header line")
-    return Frame(task_id.decode(), int(attempt), int(crashes), payload)
+    header, _, payload = raw.partition(b"\n")
+    task_id, attempt, crashes, *size = header.split(b" ")
+    return Frame(task_id.decode(), int(attempt), int(crashes), payload, int(size[0]) if size else None)
 
 
 def decode(payload: bytes) -> dict[str, Any]:

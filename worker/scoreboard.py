@@ -137,6 +137,16 @@ class Record:
             raise ValueError(f"a worker id has at most {_WORKER_BYTES} bytes")
         self.words.cast("B")[_WORKER_AT * _WORD :] = raw.ljust(_WORKER_BYTES, b"\0")
 
+    @property
+    def ending(self) -> int:
+        """How the child ended: its exit code, or minus the signal."""
+        word = self.words[Word.EXIT]
+        return word - 2**64 if word >= 2**63 else word
+
+    @ending.setter
+    def ending(self, code: int) -> None:
+        self.words[Word.EXIT] = code % 2**64
+
     def clear(self) -> None:
         """Make the record free again; the state is written first, so that no reader takes it for a live one."""
         self.words[Word.STATE] = State.FREE

@@ -1,0 +1,112 @@
+"""The one place that forks, and the one that reaps."""
+
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+from multiworker.supervisor.signals import CONTROL
+from multiworker.worker.errors import Exit
+
+log = logging.getLogger("multiworker.supervisor")
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_IGNORED_BY_CHILDREN = (signal.SIGHUP, signal.SIGINT)  # a terminal or pkill sends them to everybody; the parent decides
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def fork(life: Callable[[], int], *, close: Sequence[int] = ()) -> int:
+    """Fork a child that lives `life` and then ends.
+
+    Signals are blocked here, and stay so until the child has set its own dispositions: one that is sent right after the
+    fork is neither lost nor handled by a copy of the parent's state.
+
+    Args:
+        life: what the child does; its result is the exit code. Nothing of the parent's runs in the child afterwards.
+        close: file descriptors that the child must not keep, such as a lock's.
+
+    Returns:
+        The child's pid.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = int(Exit.SOFTWARE)
+    try:
+        _become_child(parent, close)
+        code = life()
+    except BaseException:  # noqa: BLE001 - whatever it was, no part of the parent's code may run in the child
+        log.error("child failed: %s", traceback.format_exc(limit=-12))  # noqa: TRY400
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Become another program; the `life` of a child that is not ours."""
+    try:
+        os.execv(arguments[0], list(arguments))  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        log.error("cannot run %s: %s", arguments[0], error.strerror)  # noqa: TRY400
+    return Exit.OSERR
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Collect every child that has ended, with whatever it has left behind in its process group.
+
+    Yields:
+        Its pid; and its exit code, or minus the signal that ended it.
+    """
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        send_group(ended.si_pid, signal.SIGKILL)  # the zombie still pins the id, so no stranger can be hit
+        pid, status = os.waitpid(ended.si_pid, 0)
+        yield pid, os.waitstatus_to_exitcode(status)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a child that has not been reaped: its pid cannot belong to anybody else."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        log.debug("no process %d", pid)
+
+
+def send_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to all that a child has started and that stayed in its group."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        log.debug("nobody is left in the group of %d", pid)
+
+
+def _become_child(parent: int, close: Sequence[int]) -> None:
+    os.setpgid(0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above took effect
+        os._exit(Exit.OK)
+    for fd in close:
+        os.close(fd)
+    for number in CONTROL:
+        signal.signal(number, signal.SIG_DFL)
+    for number in _IGNORED_BY_CHILDREN:
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.enable(sys.stderr.fileno())
+    faulthandler.register(signal.SIGUSR2, file=sys.stderr.fileno(), all_threads=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CONTROL)

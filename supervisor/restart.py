@@ -1,0 +1,59 @@
+"""How soon a child that died is forked again. Pure: time and chance are handed in."""
+
+from dataclasses import dataclass, field
+
+FIRST, FACTOR, CAP = 0.1, 1.5, 30.0
+"""Seconds before a second quick death is followed by a fork; its growth; and the longest wait (einhorn's curve)."""
+JITTER = 0.2
+"""The wait varies by so much either way."""
+BUDGET_WINDOW = 10.0
+"""Seconds in which the fork budget refills by one fork for each wanted child."""
+
+
+@dataclass
+class Slots:
+    """Back-off of each slot, and a budget over all: outside kills of good children never look like a crash loop."""
+
+    failures: dict[int, int] = field(default_factory=dict)
+    not_before: dict[int, float] = field(default_factory=dict)
+    tokens: float = 0.0
+    filled_at: float = 0.0
+
+    def died(self, slot: int, now: float, random: float, *, useful: bool) -> None:
+        """Note a death.
+
+        Args:
+            slot: where the child ran.
+            now: monotonic seconds.
+            random: a number in [0, 1).
+            useful: it had become ready and settled a task: its slot starts afresh, and the budget gets its fork back.
+        """
+        if useful:
+            self.failures[slot] = 0
+            self.not_before[slot] = now
+            self.tokens += 1
+            return
+        count = self.failures[slot] = self.failures.get(slot, 0) + 1
+        wait = 0.0 if count == 1 else min(CAP, FIRST * FACTOR ** min(count - 2, 40))
+        self.not_before[slot] = now + wait * (1 + JITTER * (2 * random - 1))
+
+    def forget(self) -> None:
+        """Start afresh: new code deserves a new chance."""
+        self.failures.clear()
+        self.not_before.clear()
+
+    def refill(self, wanted: int, now: float) -> None:
+        """Let the fork budget grow: a burst of twice the wanted children, one for each in BUDGET_WINDOW seconds."""
+        burst = 2.0 * wanted + 2
+        if self.filled_at == 0.0:
+            self.tokens = burst
+        self.tokens = min(burst, self.tokens + (now - self.filled_at) * wanted / BUDGET_WINDOW)
+        self.filled_at = now
+
+    def may_fork(self, slot: int, now: float) -> bool:
+        """Tell whether a slot may be filled now."""
+        return self.tokens >= 1 and now >= self.not_before.get(slot, 0.0)
+
+    def forked(self) -> None:
+        """Take a fork from the budget."""
+        self.tokens -= 1

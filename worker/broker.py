@@ -1,0 +1,172 @@
+"""The claim protocol of one queue as this child speaks it: request numbers, and one method for each script."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from multiworker.worker import commands
+from multiworker.worker.commands import Recovered, Settle, StepReply
+from multiworker.worker.connections import Wire
+from multiworker.worker.errors import Stale
+from multiworker.worker.keys import Keys
+from multiworker.worker.settings import Settings
+
+PIECE = 256 * 1024
+"""Bytes of an oversized payload that are read at once, to hash it."""
+
+
+class Broker:
+    """One queue, and this worker's standing in it.
+
+    Three connections keep what must not wait for each other apart: steps, of which one is under way at a time and whose
+    errors call for reconcile; the blocking wait, which owns nothing; and duties, which may be repeated freely.
+
+    Args:
+        queue: the list's name.
+        settings: Redis URL, lease and limits.
+        steps: the connection for register, step, reconcile.
+        duties: the connection for recover, upkeep and drained.
+    """
+
+    def __init__(self, queue: str, settings: Settings, steps: Wire, duties: Wire) -> None:
+        self.queue = queue
+        self.worker = ""
+        self._keys = Keys(queue)
+        self._settings = settings
+        self._lease_ms = round(settings.lease * 1000)
+        self._steps = steps
+        self._duties = duties
+        self._waits = Wire(settings.redis)
+        self._no = 0
+
+    async def register(self, worker: str) -> bool:
+        """Make this worker known.
+
+        Args:
+            worker: its id, drawn after fork and never used before; also after a lost reply a new one must be drawn.
+
+        Returns:
+            False if the id is taken.
+
+        Raises:
+            RedisUnavailable: Redis did not answer, or refused.
+        """
+        self.worker = worker
+        reply = await self._steps.ask(commands.register(self._keys, self.worker, self._lease_ms))
+        return bool(reply[0] == b"OK")
+
+    async def step(
+        self, want: int, acks: Sequence[str], settles: Iterable[Settle], *, has_turn: bool, others: int
+    ) -> StepReply:
+        """Acknowledge, settle, claim and renew the lease in one round trip.
+
+        Args:
+            want: most tasks to claim.
+            acks: delivery ids that are done.
+            settles: deliveries that end otherwise.
+            has_turn: the last reply said so.
+            others: tasks of other queues that this child holds.
+
+        Raises:
+            RedisUnavailable: what was done is unknown; reconcile before the next step.
+            Stale: nothing was done; reconcile before the next step. Also when the answer took longer than the lease
+                allows, for others may have been given what it says.
+            Fenced: this worker is dead to the others.
+        """
+        self._no += 1
+        started = time.monotonic()
+        command = commands.step(
+            self._keys,
+            self.worker,
+            self._no,
+            self._lease_ms,
+            want,
+            acks,
+            settles,
+            largest=self._settings.max_payload,
+            has_turn=has_turn,
+            others=others,
+        )
+        reply = commands.parse_step(await self._steps.ask(command))
+        if time.monotonic() - started > self._settings.lease / 2:
+            raise Stale("the answer came too late to be trusted")
+        return reply
+
+    async def reconcile(self, known: Iterable[str]) -> tuple[set[str], list[tuple[str, bytes]]]:
+        """After an error on the step connection, learn what is held.
+
+        Args:
+            known: every delivery id that this child has not seen confirmed as ended.
+
+        Returns:
+            The known ids that are not held any more; delivery id and frame of what is held and was not known.
+
+        Raises:
+            RedisUnavailable, Stale: try again.
+            Fenced: this worker is dead to the others.
+        """
+        self._no += 1
+        reply = await self._steps.ask(commands.reconcile(self._keys, self.worker, self._no, self._lease_ms, known))
+        return commands.parse_reconcile(reply)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until an element is pushed, at most so long. It says nothing but "step now".
+
+        Raises:
+            RedisUnavailable: Redis did not answer, or refused.
+        """
+        await self._waits.ask(commands.wait(self._keys, seconds), extra=seconds)
+
+    async def recover(self, worker: str, why: Literal["dead", "left", "expired"], detail: str) -> Recovered | None:
+        """Give back what a gone worker holds.
+
+        Args:
+            worker: its id.
+            why: the proof; ``expired`` is checked by Redis.
+            detail: how it ended, for dead letters.
+
+        Returns:
+            Its ledger, or None if somebody else did it or it lives.
+
+        Raises:
+            RedisUnavailable: try again; it is safe to.
+        """
+        return commands.parse_recover(await self._duties.ask(commands.recover(self._keys, worker, why, detail)))
+
+    async def upkeep(self) -> list[str]:
+        """Return the workers whose lease has run out.
+
+        Raises:
+            RedisUnavailable: Redis did not answer, or refused.
+        """
+        expired = await self._duties.ask(commands.upkeep(self._keys, self._lease_ms))
+        return [worker.decode("utf-8", "replace") for worker in expired]
+
+    async def drained(self) -> bool:
+        """Tell whether nothing is left: waiting, scheduled, or in flight on any host.
+
+        Raises:
+            RedisUnavailable: Redis did not answer, or refused.
+        """
+        return bool(await self._duties.ask(commands.drained(self._keys)) == 1)
+
+    async def hash_oversized(self, task_id: str) -> str:
+        """Read an element that is too large to travel piece by piece.
+
+        Returns:
+            Its SHA-256 in hexadecimal.
+
+        Raises:
+            RedisUnavailable: Redis did not answer, or refused.
+        """
+        digest = hashlib.sha256()
+        start = 0
+        while piece := await self._duties.ask(commands.piece(self._keys, task_id, start, PIECE)):
+            digest.update(piece)
+            start += len(piece)
+        return digest.hexdigest()
+
+    async def close(self) -> None:
+        """Hang up the connection of its own."""
+        await self._waits.close()

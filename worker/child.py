@@ -1,0 +1,224 @@
+"""One child's event loop: connects, consumes, drains, leaves."""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+
+from multiworker.worker.backoff import exponential
+from multiworker.worker.broker import Broker
+from multiworker.worker.connections import Wire
+from multiworker.worker.consumer import Consumer
+from multiworker.worker.errors import Exit, Fenced, RedisUnavailable
+from multiworker.worker.executor import Executor
+from multiworker.worker.lane import Lane, Ledger
+from multiworker.worker.limits import Limits
+from multiworker.worker.registry import Registry
+from multiworker.worker.scoreboard import NO_QUOTA, Record, Scoreboard, State, Wish, Word
+from multiworker.worker.settings import Settings
+from multiworker.worker.upkeep import Upkeep
+
+log = logging.getLogger("multiworker.worker")
+
+BEAT = 1.0
+"""Seconds between two beats of the event loop, at most."""
+FAREWELL = 0.5
+"""Seconds that cancelled tasks get to end, and then Redis to take them back."""
+
+
+def worker_id() -> str:
+    """Draw a worker's id: host for people, random bits for uniqueness; drawn after fork and never used again."""
+    host = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in socket.gethostname())
+    return f"{host[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
+
+
+class Child:
+    """The wiring of one child's event loop.
+
+    Args:
+        settings: the parent's.
+        board: the scoreboard.
+        record: this child's record in it.
+        registry: the handlers.
+        parent: the parent's pid.
+    """
+
+    def __init__(self, settings: Settings, board: Scoreboard, record: Record, registry: Registry, parent: int) -> None:
+        self._settings = settings
+        self._record = record
+        self._parent = parent
+        self._stop = asyncio.Event()
+        self._ledger = Ledger()
+        self._executor = Executor(registry, settings)
+        self._steps, self._duties = Wire(settings.redis), Wire(settings.redis)
+        self._lanes = [
+            Lane(Broker(queue, settings, self._steps, self._duties), self._ledger) for queue in settings.queue
+        ]
+        self._consumer = Consumer(self._lanes, self._executor, settings, self._report, self._quota)
+        self._upkeep = Upkeep([lane.broker for lane in self._lanes], board, self._tell_parent)
+        self._limits = Limits(settings)
+
+    async def live(self, *, first: bool) -> int:
+        """Connect, consume, drain.
+
+        Returns:
+            The exit code.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGURG, self._look)
+        beats = asyncio.ensure_future(self._beat())
+        duties: asyncio.Future[None] | None = None
+        try:
+            if not await self._connect(time.monotonic() + self._settings.redis_wait if first else None):
+                return Exit.OK if self._stop.is_set() else Exit.UNAVAILABLE
+            duties = asyncio.ensure_future(self._upkeep.run())
+            return await self._consume()
+        finally:
+            for task in (beats, duties):
+                if task:
+                    task.cancel()
+
+    async def _connect(self, deadline: float | None) -> bool:
+        """Register with every queue, and give back what dead siblings hold.
+
+        Returns:
+            False if the deadline has passed, or the child was told to stop.
+        """
+        self._record[Word.STATE] = State.CONNECT
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                await self._register()
+                await self._upkeep.recover_lost()
+                self._became_ready()
+                return True
+            except RedisUnavailable as error:
+                failures += 1
+                if failures % 5 == 1:
+                    log.warning("waiting for Redis: %s", error)
+                if deadline is not None and time.monotonic() >= deadline:
+                    log.error("gave up on Redis after %g s: %s", self._settings.redis_wait, error)  # noqa: TRY400
+                    return False
+                pause = exponential(failures, 0.5 + random.random() / 2, base=0.2, cap=2.0)  # noqa: S311 - jitter
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), pause)
+        return False
+
+    async def _register(self) -> None:
+        """Make the worker known under a new id: after a lost reply an old one may be taken by ourselves."""
+        worker = self._record.worker = worker_id()
+        for lane in self._lanes:
+            if not await lane.broker.register(worker):
+                raise RedisUnavailable("the worker's id is taken")
+
+    def _became_ready(self) -> None:
+        self._record[Word.CONTACT] = self._record[Word.BEAT] = time.monotonic_ns()
+        self._record[Word.STATE] = State.READY
+        self._tell_parent()
+
+    async def _consume(self) -> int:
+        consuming = asyncio.ensure_future(self._consumer.run())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([consuming, stopping], return_when=asyncio.FIRST_COMPLETED)
+        self._record[Word.STATE] = State.DRAIN
+        self._consumer.stop()
+        await asyncio.wait([consuming], timeout=self._settings.grace)
+        fenced = consuming.done() and isinstance(consuming.exception(), Fenced)
+        await self._end_tasks()
+        if fenced:
+            log.error("fenced: others were told that this worker is dead; its tasks are theirs")
+            self._leave(self._consumer.held)
+            return Exit.FENCED
+        if consuming.done() and consuming.exception():
+            await consuming
+        await self._give_back(consuming)
+        if self._consumer.finished:
+            self._record[Word.WISH] = Wish.FINISHED
+        return Exit.OK
+
+    async def _end_tasks(self) -> None:
+        tasks = self._consumer.abandon()
+        if tasks:
+            log.warning("%d tasks did not end in time; they are given back", len(tasks))
+            await asyncio.wait(tasks, timeout=FAREWELL)
+
+    async def _give_back(self, consuming: "asyncio.Future[None]") -> None:
+        """Let Redis know what ended last, and return the rest; a task that still runs is left to the parent to return."""
+        await asyncio.wait([consuming], timeout=FAREWELL)
+        consuming.cancel()
+        if self._consumer.running or self._executor.busy_threads:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL):
+                for lane in self._lanes:
+                    await lane.broker.recover(lane.broker.worker, "left", "")
+        except (RedisUnavailable, TimeoutError) as error:
+            log.warning("tasks could not be given back now: %s", error)
+            return
+        self._leave(self._consumer.held)
+
+    def _leave(self, given_back: int) -> None:
+        self._ledger.given_back += given_back
+        self._report()
+        self._record[Word.IN_FLIGHT] = 0
+        self._record[Word.STATE] = State.SETTLED
+
+    async def _beat(self) -> None:
+        """Show the parent that the loop turns, and end the process should it stop turning with no parent to see it."""
+        patience = self._settings.stuck_timeout
+        while True:
+            self._record[Word.BEAT] = time.monotonic_ns()
+            faulthandler.dump_traceback_later(patience * 1.2 + 1, exit=True)
+            if os.getppid() != self._parent:
+                log.warning("the parent is gone: draining")
+                self._stop.set()
+                return
+            if self._limits.reached(self._ledger):
+                self._wish(Wish.RECYCLE)
+            self._check_quiet()
+            await asyncio.sleep(min(BEAT, patience / 4))
+
+    def _check_quiet(self) -> None:
+        quiet = self._record[Word.QUIET] == 1
+        if quiet != self._consumer.quiet:
+            self._consumer.quiet = quiet
+            log.info("quiet: takes nothing more" if quiet else "takes tasks again")
+            self._consumer.wake()
+
+    def _look(self) -> None:
+        """The parent changed something on the page."""
+        self._check_quiet()
+        self._upkeep.look()
+        self._consumer.wake()
+
+    def _quota(self) -> int:
+        return self._record[Word.QUOTA]
+
+    def _report(self) -> None:
+        record, ledger = self._record, self._ledger
+        record[Word.CLAIMED] = ledger.claimed
+        record[Word.DONE] = ledger.done
+        record[Word.RETRIED] = ledger.retried
+        record[Word.DEAD] = ledger.dead
+        record[Word.GIVEN_BACK] = ledger.given_back
+        record[Word.IN_FLIGHT] = self._consumer.held
+        record[Word.CONTACT] = time.monotonic_ns()
+        if record[Word.QUOTA] != NO_QUOTA:
+            self._tell_parent()  # it counts towards --max-tasks and hands out what is left
+
+    def _wish(self, wish: Wish) -> None:
+        if self._record[Word.WISH] != wish:
+            self._record[Word.WISH] = wish
+            self._tell_parent()
+
+    def _tell_parent(self) -> None:
+        """Wake the parent: it waits for SIGCHLD among others, and reads the page."""
+        if os.getppid() == self._parent:
+            os.kill(self._parent, signal.SIGCHLD)

@@ -1,0 +1,265 @@
+"""The child's main loop: a group commit.
+
+While one round trip to Redis is under way, finished tasks and free permits gather; the next step acknowledges all of
+them and claims as many as there are permits. Nothing is ever claimed that cannot start at once.
+"""
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from multiworker.worker.backoff import exponential
+from multiworker.worker.errors import RedisUnavailable, Stale
+from multiworker.worker.executor import Executor, Run
+from multiworker.worker.lane import Lane
+from multiworker.worker.message import Frame
+from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn
+from multiworker.worker.settings import Settings
+
+log = logging.getLogger("multiworker.worker")
+
+RENEW = 5.0
+"""Seconds between two renewals of the lease at the latest; a ninth of the default lease."""
+RECONNECT, RECONNECT_CAP = 0.1, 2.0
+"""Seconds; the first and the highest ceiling of the wait before Redis is tried again."""
+SUSPECT = 2
+"""Crashes from which on a task runs alone; as in lua/prelude.lua."""
+
+
+class Consumer:
+    """Takes tasks from its lanes, in strict order, and runs up to `concurrency` of them at once.
+
+    Args:
+        lanes: one for each queue, the first is served first.
+        executor: runs the tasks.
+        settings: concurrency, batch size, interval, lease.
+        report: called after every change that the scoreboard shows.
+        quota: how many tasks this child may claim in its life; asked before every claim.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        executor: Executor,
+        settings: Settings,
+        report: Callable[[], None],
+        quota: Callable[[], int],
+    ) -> None:
+        self._lanes = lanes
+        self._executor = executor
+        self._settings = settings
+        self._report = report
+        self._quota = quota
+        self._renew = min(RENEW, settings.lease / 4)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._alone: Run | None = None
+        self._loop = asyncio.get_running_loop()
+        self._odd_jobs: set[asyncio.Task[None]] = set()
+        self.quiet = False
+        self.finished = False
+        """--burst: nothing was left to do."""
+
+    @property
+    def held(self) -> int:
+        """Deliveries held, of all lanes."""
+        return sum([lane.held for lane in self._lanes])
+
+    @property
+    def running(self) -> int:
+        """Tasks that have not ended, of all lanes."""
+        return sum([len(lane.running) for lane in self._lanes])
+
+    def stop(self) -> None:
+        """Claim nothing more; run() ends when everything held has ended and Redis knows. May be called again."""
+        self._stopping = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again at once: a permit, quota or quiet flag has changed."""
+        for lane in self._lanes:
+            lane.ready = True
+        self._wake.set()
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Cancel every running task; each stays held, to be given back.
+
+        Returns:
+            The asyncio tasks, to wait for their end.
+        """
+        self._executor.leaving = True
+        tasks = [run.task for lane in self._lanes for run in lane.running.values() if run.task]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def run(self) -> None:
+        """Consume until stop() was called and all that is held has ended, or --burst finds nothing left.
+
+        Raises:
+            Fenced: this child is dead to the others.
+        """
+        waiters = [asyncio.ensure_future(self._wait(lane)) for lane in self._lanes]
+        try:
+            while not (self._stopping and self.held == sum(len(lane.abandoned) for lane in self._lanes)):
+                self._wake.clear()
+                if await self._round():
+                    continue
+                if self._settings.burst and await self._nothing_left():
+                    self.finished = self._stopping = True
+                    continue
+                await self._sleep()
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+
+    async def _round(self) -> bool:
+        """Give every lane that has a reason one step; an earlier lane that may have more comes before a later one."""
+        stepped = False
+        before_may_have_more = False
+        for lane in self._lanes:
+            if lane.broken:
+                await self._mend(lane)
+            now = self._loop.time()
+            if now >= lane.due_at:
+                lane.due_at, lane.ready = math.inf, True
+            want = 0 if before_may_have_more else self._want(lane)
+            if lane.has_news or (want and lane.ready) or now >= lane.renew_at:
+                await self._step(lane, want)
+                stepped = True
+            before_may_have_more = before_may_have_more or lane.ready
+        return stepped
+
+    def _want(self, lane: Lane) -> int:
+        """How many tasks may be claimed now."""
+        if self._stopping or self.quiet or self._alone:
+            return 0
+        if any(other.turn for other in self._lanes if other is not lane):
+            return 0
+        permits = self._settings.concurrency - self.running
+        return max(0, min(permits, self._settings.claim, self._quota() - lane.ledger.claimed))
+
+    async def _step(self, lane: Lane, want: int) -> None:
+        lane.renew_at = self._loop.time() + self._renew
+        try:
+            reply = await lane.step(want, self.held - lane.held)
+        except (RedisUnavailable, Stale) as error:
+            log.warning("queue %s: %s", lane.broker.queue, error)
+            return
+        lane.turn = reply.turn
+        self._start(lane, reply.claims)
+        if want:
+            lane.ready = reply.more and not reply.turn
+            lane.empty = not (reply.more or reply.claims)
+            lane.due_at = math.inf
+            if reply.turn:
+                lane.due_at = self._loop.time() + self._settings.interval  # to see whether the turn is over
+            elif reply.next_due >= 0:
+                lane.due_at = self._loop.time() + max(0.0, (reply.next_due - reply.now) / 1000)
+            if not lane.ready and not reply.turn:
+                lane.idle.set()
+        self._report()
+
+    def _start(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> None:
+        for delivery, raw in claims:
+            run = self._executor.accept(delivery, raw, lane.broker.queue)
+            if type(run) is Run:
+                if run.crashes >= SUSPECT:
+                    self._alone = run
+                lane.running[delivery] = run
+                run.task = self._loop.create_task(self._guard(lane, run))
+            elif type(run) is tuple:
+                self._bury(lane, delivery, *run)
+
+    async def _guard(self, lane: Lane, run: Run) -> None:
+        outcome = await self._executor.execute(run)
+        if lane.running.pop(run.delivery, None) is None:
+            return  # it was dropped while it ran: it is not ours to settle
+        if run is self._alone:
+            self._alone = None
+        if outcome is DONE:
+            lane.acks.append(run.delivery)
+        elif outcome is GIVEN_BACK:
+            lane.abandoned.append(run.delivery)
+        elif isinstance(outcome, RetryIn | Dead):
+            lane.settle(run.delivery, outcome)
+            _log_failure(run.current.id, run.current.type, run.current.attempt, outcome)
+        self._wake.set()
+
+    def _bury(self, lane: Lane, delivery: str, frame: Frame, dead: Dead) -> None:
+        _log_failure(frame.id, None, frame.attempt, dead)
+        if frame.size is None:
+            lane.settle(delivery, dead)
+            self._wake.set()
+            return
+        lane.hashing.add(delivery)
+        job = self._loop.create_task(self._bury_oversized(lane, delivery, frame, dead))
+        self._odd_jobs.add(job)
+        job.add_done_callback(self._odd_jobs.discard)
+
+    async def _bury_oversized(self, lane: Lane, delivery: str, frame: Frame, dead: Dead) -> None:
+        while True:
+            try:
+                digest = await lane.broker.hash_oversized(frame.id)
+                break
+            except RedisUnavailable:
+                await asyncio.sleep(RECONNECT_CAP)
+        lane.hashing.discard(delivery)
+        lane.settle(delivery, Dead(dead.reason, dead.error, digest))
+        self._wake.set()
+
+    async def _mend(self, lane: Lane) -> None:
+        """Reconcile until it works; the tasks go on meanwhile, and what ends is kept."""
+        failures = 0
+        while lane.broken:
+            failures += 1
+            await asyncio.sleep(exponential(failures, 0.5 + random.random() / 2, base=RECONNECT, cap=RECONNECT_CAP))  # noqa: S311
+            try:
+                unknown = await lane.reconcile()
+            except (RedisUnavailable, Stale) as error:
+                if failures % 5 == 1:
+                    log.warning("queue %s: still no Redis: %s", lane.broker.queue, error)
+                continue
+            log.info("queue %s: reconciled, %d tasks adopted", lane.broker.queue, len(unknown))
+            self._start(lane, unknown)
+            lane.ready = True
+            self._report()
+
+    async def _wait(self, lane: Lane) -> None:
+        """Have Redis wake this child at a push. Whatever comes of it only means: step now."""
+        while True:
+            await lane.idle.wait()
+            lane.idle.clear()
+            try:
+                await lane.broker.wait(self._settings.interval)
+            except RedisUnavailable as error:
+                log.debug("queue %s: wait: %s", lane.broker.queue, error)
+                await asyncio.sleep(self._settings.interval)
+            lane.ready = True
+            self._wake.set()
+
+    async def _sleep(self) -> None:
+        deadline = min([min(lane.due_at, lane.renew_at) for lane in self._lanes])
+        alarm = self._loop.call_at(deadline, self._wake.set)
+        await self._wake.wait()
+        alarm.cancel()
+
+    async def _nothing_left(self) -> bool:
+        if self.held or not all(lane.empty for lane in self._lanes):
+            return False
+        for lane in self._lanes:
+            lane.empty = False  # ask again only after the next look
+        try:
+            return all([await lane.broker.drained() for lane in self._lanes])
+        except RedisUnavailable:
+            return False
+
+
+def _log_failure(task_id: str, kind: str | None, attempt: int, outcome: Outcome) -> None:
+    extra = {"task": {"id": task_id, "type": kind, "attempt": attempt}}
+    if isinstance(outcome, RetryIn):
+        log.warning("task failed, next attempt in %.1f s: %s", outcome.delay, outcome.error, extra=extra)
+    elif isinstance(outcome, Dead):
+        log.error("task dead-lettered, %s: %s", outcome.reason, outcome.error, extra=extra)

@@ -1,0 +1,149 @@
+"""Handlers: how they are declared, found and looked up. The registry is made once at boot and never changes."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any, TypeVar
+
+from multiworker.worker.errors import MAX_DELAY, HandlerImportError
+from multiworker.worker.message import valid_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BACKOFF = 5.0
+"""Seconds; the back-off's ceiling after the first failure."""
+BACKOFF_CAP = 3600.0
+"""Seconds; the back-off's highest ceiling."""
+_MARK = "__multiworker_handlers__"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function and how to run it.
+
+    Args:
+        function: takes the task's data; a catch-all takes the whole task.
+        max_attempts: how often a task may run; None takes ``--max-attempts``.
+        timeout: seconds a run may take; None takes ``--timeout``.
+        backoff: seconds; the ceiling of the first back-off, doubled at each further failure.
+        whole: it is the catch-all.
+    """
+
+    function: Callable[[Any], Any]
+    max_attempts: int | None = None
+    timeout: float | None = None
+    backoff: float = BACKOFF
+    whole: bool = False
+
+    @property
+    def is_async(self) -> bool:
+        """True if calling it gives an awaitable to run on the event loop."""
+        call = getattr(self.function, "__call__", None)  # noqa: B004 - an object may have an async __call__
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+
+
+def handler(
+    type: str,  # noqa: A002 - the task's key has this name
+    *,
+    max_attempts: int | None = None,
+    timeout: float | None = None,
+    backoff: float = BACKOFF,
+) -> Callable[[F], F]:
+    """Declare a function as the handler of one task type. The function itself stays as it is.
+
+    Workers find it in any module that has been imported once their ``--handler`` modules are.
+
+    Args:
+        type: the task's type, 1-200 characters.
+        max_attempts: how often a task may run, from 1; None takes ``--max-attempts``.
+        timeout: seconds that a run may take; None takes ``--timeout``.
+        backoff: seconds; a failed task waits a random time up to this, doubled at each further failure, at most an hour.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        ValueError: an argument cannot be.
+    """
+    if not valid_name(type):
+        raise ValueError(f"a type has 1-200 characters, none of them control or bidirectional, not {type!r}")
+    if max_attempts is not None and max_attempts < 1:
+        raise ValueError(f"max_attempts is at least 1, not {max_attempts!r}")
+    for name, value in (("timeout", timeout), ("backoff", backoff)):
+        if value is not None and not 0 <= value <= MAX_DELAY:
+            raise ValueError(f"{name} is 0 to {MAX_DELAY:.0f} seconds, not {value!r}")
+
+    def mark(function: F) -> F:
+        declared = Handler(function, max_attempts, timeout, backoff)
+        setattr(function, _MARK, {**getattr(function, _MARK, {}), type: declared})
+        return function
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Which handler takes which type.
+
+    Args:
+        by_type: the decorated handlers.
+        catch_all: takes the types that have none.
+    """
+
+    by_type: dict[str, Handler]
+    catch_all: Handler | None = None
+
+    def find(self, kind: str) -> Handler | None:
+        """Return the handler of a type by exact name, else the catch-all, else None."""
+        return self.by_type.get(kind, self.catch_all)
+
+
+def load(specs: Iterable[str]) -> Registry:
+    """Import handler modules and collect what they declare.
+
+    Args:
+        specs: ``MODULE`` or ``MODULE:FUNC``, as given by the operator.
+
+    Returns:
+        The registry.
+
+    Raises:
+        HandlerImportError: a module does not import, a function is not there, or two handlers claim one type.
+    """
+    catch_all: Handler | None = None
+    for spec in specs:
+        module_name, _, function_name = spec.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:
+            raise HandlerImportError(f"--handler {spec}: {type(error).__name__}: {error}") from error
+        if function_name:
+            if catch_all:
+                raise HandlerImportError(f"--handler {spec}: there is a catch-all already; give one MODULE:FUNC")
+            catch_all = _named(module, function_name, spec)
+    return Registry(_declared(list(sys.modules.values())), catch_all)
+
+
+def _named(module: ModuleType, name: str, spec: str) -> Handler:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise HandlerImportError(f"--handler {spec}: the module has no function {name}")
+    return Handler(function, whole=True)
+
+
+def _declared(modules: Iterable[ModuleType]) -> dict[str, Handler]:
+    """Collect marked functions from modules' namespaces; so there is no global list for two workers to share."""
+    found: dict[str, Handler] = {}
+    for module in modules:
+        for value in list(getattr(module, "__dict__", {}).values()):
+            if type(value) is not FunctionType or _MARK not in value.__dict__:
+                continue
+            for kind, declared in value.__dict__[_MARK].items():
+                other = found.setdefault(kind, declared)
+                if other.function is not declared.function:
+                    both = " and ".join(f"{f.__module__}.{f.__qualname__}" for f in (other.function, declared.function))
+                    raise HandlerImportError(f"two handlers for type {kind!r}: {both}")
+    return found

@@ -1,0 +1,104 @@
+"""The duties that any child may do at any time: give back what gone workers hold."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from multiworker.worker.broker import Broker
+from multiworker.worker.commands import Recovered
+from multiworker.worker.errors import RedisUnavailable
+from multiworker.worker.scoreboard import Record, Scoreboard, State, Why, Word
+
+log = logging.getLogger("multiworker.worker")
+
+INTERVAL = 5.0
+"""Seconds between two looks at leases; a third of the age at which a missing look means that Redis was away."""
+
+
+class Upkeep:
+    """Looks after siblings that died (at once, told by the parent) and workers elsewhere whose lease ran out.
+
+    Args:
+        brokers: one for each queue.
+        board: where the parent marks dead siblings.
+        tell_parent: called when a sibling's tasks have been given back.
+    """
+
+    def __init__(self, brokers: Sequence[Broker], board: Scoreboard, tell_parent: Callable[[], None]) -> None:
+        self._brokers = brokers
+        self._board = board
+        self._tell_parent = tell_parent
+        self._look = asyncio.Event()
+
+    def look(self) -> None:
+        """Look at the scoreboard now: the parent has marked somebody."""
+        self._look.set()
+
+    async def run(self) -> None:
+        """Do the duties until cancelled."""
+        while True:
+            try:
+                await self.recover_lost()
+                await self._reap_expired()
+            except RedisUnavailable as error:
+                log.debug("upkeep: %s", error)
+            self._look.clear()
+            try:
+                async with asyncio.timeout(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - spread over children
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+            await self._recover_told()
+
+    async def recover_lost(self) -> None:
+        """Give back the tasks of every sibling that is marked as lost.
+
+        Raises:
+            RedisUnavailable: not all of them could be.
+        """
+        for record in self._board.records:
+            if record[Word.STATE] == State.LOST:
+                await self._recover(record)
+
+    async def _recover_told(self) -> None:
+        try:
+            await self.recover_lost()
+        except RedisUnavailable as error:
+            log.warning("a dead sibling's tasks are still to be given back: %s", error)
+
+    async def _recover(self, record: Record) -> None:
+        worker, ending = record.worker, record.ending
+        how = f"signal {-ending}" if ending < 0 else f"exit code {ending}"
+        why: Literal["left", "dead"] = "left" if record[Word.WHY] == Why.LEFT else "dead"
+        found: list[Recovered] = []
+        for broker in self._brokers:
+            recovered = await broker.recover(worker, why, f"its process ended by {how}")
+            if recovered:
+                found.append(recovered)
+        if record[Word.STATE] != State.LOST or record.worker != worker:
+            return  # another sibling was quicker
+        if found:
+            self._book(record, found)
+            log.info("worker %s ended by %s: %d tasks given back", worker, how, sum(one.given_back for one in found))
+        else:
+            record[Word.GIVEN_BACK] += record[Word.IN_FLIGHT]
+        record[Word.IN_FLIGHT] = 0
+        record[Word.STATE] = State.SETTLED
+        self._tell_parent()
+
+    def _book(self, record: Record, found: Sequence[Recovered]) -> None:
+        """Replace what the dead child last wrote by what Redis knows: it may have died between the two."""
+        record[Word.CLAIMED] = sum(one.claimed for one in found)
+        record[Word.DONE] = sum(one.done for one in found)
+        record[Word.RETRIED] = sum(one.retried for one in found)
+        record[Word.DEAD] = sum(one.dead + one.buried for one in found)
+        record[Word.GIVEN_BACK] = sum(one.given_back for one in found)
+
+    async def _reap_expired(self) -> None:
+        for broker in self._brokers:
+            for worker in await broker.upkeep():
+                recovered = await broker.recover(worker, "expired", "its lease ran out")
+                if recovered:
+                    log.warning("worker %s was silent too long: %d tasks given back", worker, recovered.given_back)
