@@ -16,7 +16,7 @@ from multiworker.worker.errors import Exit, HandlerImportError, RedisUnavailable
 from multiworker.worker.executor import format_traceback
 from multiworker.worker.logs import one_line
 from multiworker.worker.registry import Registry, load
-from multiworker.worker.scoreboard import Scoreboard, State, Word
+from multiworker.worker.scoreboard import Record, Scoreboard, State, Word
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
 
@@ -47,7 +47,13 @@ def run_child(settings: Settings, board: Scoreboard, index: int, parent: int, *,
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(Child(settings, board, record, registry, parent).live(first=first))
+        return runner.run(_live(settings, board, record, registry, parent, first=first))
+
+
+async def _live(
+    settings: Settings, board: Scoreboard, record: Record, registry: Registry, parent: int, *, first: bool
+) -> int:
+    return await Child(settings, board, record, registry, parent).live(first=first)
 
 
 def sweep(settings: Settings, board: Scoreboard) -> int:

@@ -91,7 +91,8 @@ class Total(IntEnum):
     GENERATION = 3
     GOOD_GENERATION = 4
     PROCS = 5
-    RECORDS = 6
+    USED = 6
+    """Records from the first that have ever been taken; the rest need not be looked at."""
     CLAIMED = 17
     DONE = 18
     RETRIED = 19
@@ -190,7 +191,6 @@ class Scoreboard:
             os.close(fd)
         board.totals[Total.PARENT] = os.getpid()
         board.totals[Total.STARTED] = time.monotonic_ns()
-        board.totals[Total.RECORDS] = records
         board.totals[Total.MAGIC] = _MAGIC
         return board
 
@@ -211,9 +211,18 @@ class Scoreboard:
             raise ValueError(f"{path} is not a scoreboard of this version")
         return cls(page, path)
 
+    @property
+    def present(self) -> list[Record]:
+        """The records of children that run, or are gone and not yet accounted for."""
+        return [record for record in self.records[: self.totals[Total.USED]] if record[Word.STATE] != State.FREE]
+
     def free_record(self) -> int | None:
-        """Return the index of a free record, or None if all are taken."""
-        return next((n for n, record in enumerate(self.records) if record[Word.STATE] == State.FREE), None)
+        """Return the index of the first free record, or None if all are taken."""
+        for index, record in enumerate(self.records):
+            if record[Word.STATE] == State.FREE:
+                self.totals[Total.USED] = max(self.totals[Total.USED], index + 1)
+                return index
+        return None
 
     def ledger(self) -> dict[str, int]:
         """Sum up all children, gone and present.
@@ -221,7 +230,7 @@ class Scoreboard:
         Returns:
             claimed, done, retried, dead, given_back, in_flight.
         """
-        live = [record for record in self.records if record[Word.STATE] != State.FREE]
+        live = self.present
         sums = {w.name.lower(): self.totals[w] + sum(record[w] for record in live) for w in COUNTERS}
         return sums | {"in_flight": sum(record[Word.IN_FLIGHT] for record in live)}
 

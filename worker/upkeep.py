@@ -58,7 +58,7 @@ class Upkeep:
         Raises:
             RedisUnavailable: not all of them could be.
         """
-        for record in self._board.records:
+        for record in self._board.present:
             if record[Word.STATE] == State.LOST:
                 await self._recover(record)
 

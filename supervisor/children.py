@@ -1,0 +1,121 @@
+"""The parent's table of processes: who runs, since when, and who must be ended by when."""
+
+import logging
+import signal
+import time
+from dataclasses import dataclass
+
+from multiworker.supervisor.plan import Seat, Stage
+from multiworker.supervisor.process import send
+from multiworker.worker.scoreboard import Record, State, Why, Wish, Word
+from multiworker.worker.settings import Settings
+
+log = logging.getLogger("multiworker.supervisor")
+
+DUMP_TIME = 1.0
+"""Seconds between SIGABRT, which writes the stacks to the log, and SIGKILL."""
+DRAIN_MARGIN = 1.5
+"""Seconds beyond the grace that a child gets to give tasks back by itself."""
+STABLE = 10.0
+"""Seconds after which a ready child counts as stable."""
+
+
+@dataclass(eq=False)
+class Child:
+    """One forked child.
+
+    Args:
+        pid: its process.
+        slot: which of the wanted places it fills, from 1.
+        generation: whose code it runs.
+        record: its words in the scoreboard.
+        born: monotonic seconds.
+    """
+
+    pid: int
+    slot: int
+    generation: int
+    record: Record
+    born: float
+    draining: bool = False
+    kill_at: float | None = None
+    """Monotonic seconds at which it gets SIGKILL."""
+    blamed: bool = True
+    """If it dies now, that counts against the tasks it holds."""
+
+    @property
+    def stage(self) -> Stage:
+        """Where it is, as far as the parent needs to know."""
+        if self.draining or self.record[Word.STATE] in (State.DRAIN, State.SETTLED):
+            return Stage.DRAIN
+        return Stage.READY if self.record[Word.STATE] == State.READY else Stage.BOOT
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return f"child {self.slot} (pid {self.pid}, generation {self.generation})"
+
+    def seat(self, generation: int) -> Seat:
+        """Return its place in the table, compared with the wanted generation."""
+        due = self.record[Word.WISH] == Wish.RECYCLE
+        return Seat(self.pid, self.slot, due or self.generation != generation, self.stage)
+
+    def useful(self) -> bool:
+        """It was ready and settled a task."""
+        settled = self.record[Word.DONE] + self.record[Word.RETRIED] + self.record[Word.DEAD]
+        return self.record[Word.BEAT] > 0 and settled > 0
+
+    def stable(self, now: float) -> bool:
+        """It has been ready for a while."""
+        return self.stage is Stage.READY and now - self.born > STABLE
+
+    def drain(self, grace: float) -> None:
+        """Tell it to take nothing more, finish what it has within the grace and leave. May be called again."""
+        if self.draining:
+            return
+        self.draining = True
+        self.blamed = False
+        self.kill_at = time.monotonic() + grace + DRAIN_MARGIN
+        send(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now; its tasks are given back."""
+        self.kill_at = None
+        send(self.pid, signal.SIGKILL)
+
+    def check(self, settings: Settings, now: float) -> None:
+        """End it if it is over a deadline: of draining, of booting, or of its event loop's beat."""
+        if self.kill_at is not None:
+            if now >= self.kill_at:
+                log.warning("%s did not leave in time: killed", self.name)
+                self.kill()
+            return
+        state, beat = self.record[Word.STATE], self.record[Word.BEAT] / 1e9
+        if state in (State.FREE, State.IMPORT) and now - self.born > settings.boot_timeout:
+            self._abort(now, f"did not boot within {settings.boot_timeout:g} s")
+        elif beat and now - beat > settings.stuck_timeout:
+            self._abort(now, f"its event loop has not turned for {now - beat:.1f} s")
+
+    def _abort(self, now: float, trouble: str) -> None:
+        log.error("%s is stuck: %s; its stacks follow", self.name, trouble)
+        self.kill_at = now + DUMP_TIME
+        send(self.pid, signal.SIGABRT)
+
+    def ended(self, code: int) -> None:
+        """Leave word in the scoreboard for whoever gives its tasks back."""
+        self.record.ending = code
+        self.record[Word.WHY] = Why.DEAD if self.blamed else Why.LEFT
+        if self.record.worker and self.record[Word.STATE] != State.SETTLED:
+            self.record[Word.STATE] = State.LOST
+        else:
+            self.record[Word.STATE] = State.SETTLED
+
+
+def say_code(code: int) -> str:
+    """Describe an exit: ``exit code 3`` or ``signal 9 (SIGKILL)``."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,373 @@
+"""The parent: signals and deaths only change its table; one pass makes reality match.
+
+One thread for life, no event loop, no Redis, no user code, no file descriptor per child. The only wait is sigtimedwait.
+"""
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from setproctitle import setproctitle
+
+from multiworker.supervisor import bookkeeping, process, signals
+from multiworker.supervisor.children import Child, say_code
+from multiworker.supervisor.cores import core_count, usable_cores
+from multiworker.supervisor.pidfile import AlreadyRunningError, lock
+from multiworker.supervisor.plan import Stage, reconcile
+from multiworker.supervisor.redis_server import RedisServer
+from multiworker.supervisor.restart import Slots
+from multiworker.worker.embedded import is_embedded
+from multiworker.worker.errors import Exit, SettingsError
+from multiworker.worker.scoreboard import NO_QUOTA, Scoreboard, State, Total, Wish, Word, runtime_directory
+from multiworker.worker.settings import MAX_PROCS, Settings
+
+log = logging.getLogger("multiworker.supervisor")
+
+TICK = 0.25
+"""Seconds between two passes when no signal comes."""
+LATE = 5.0
+"""Seconds between two passes from which on the parent itself was stopped, so that old beats prove nothing."""
+FAILED_BOOTS = 3
+"""Boots of a generation that may fail before it is abandoned."""
+GIVE_UP = 60.0
+"""Seconds of crashes without a stable child after which the parent gives up."""
+RECOVER_AGAIN = 1.0
+"""Seconds after which another child is asked to give a dead one's tasks back."""
+SWEEP_TIME = 10.0
+"""Seconds that the last sweep may take before the parent leaves the rest to the lease."""
+
+
+def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
+    """Be the parent until there is nothing left to do.
+
+    Args:
+        settings: validated.
+        resolve: reads the settings anew, for SIGHUP.
+
+    Returns:
+        The exit code.
+    """
+    locks: list[int] = []
+    try:
+        if settings.pidfile:
+            locks.append(lock(Path(settings.pidfile)))
+        server = RedisServer(settings.redis) if is_embedded(settings.redis) else None
+        if server:
+            locks.append(server.lock())
+        directory = runtime_directory()
+        board = Scoreboard.create(directory / f"{settings.name or 'unnamed'}.{os.getpid()}.board", 2 * MAX_PROCS + 2)
+    except AlreadyRunningError as error:
+        log.error("already running: %s", error)  # noqa: TRY400
+        return Exit.TEMPFAIL
+    except SettingsError as error:
+        log.error("%s", error)  # noqa: TRY400
+        return Exit.USAGE
+    except OSError as error:
+        log.error("cannot write %s: %s", error.filename, error.strerror)  # noqa: TRY400
+        return Exit.CANTCREAT
+    signals.block()
+    try:
+        return Parent(settings, resolve, board, server, locks).live()
+    finally:
+        board.path.unlink(missing_ok=True)
+        if settings.pidfile:
+            Path(settings.pidfile).unlink(missing_ok=True)
+
+
+class Parent:
+    """The table and the pass.
+
+    Args:
+        settings: what to go by.
+        resolve: reads the settings anew, for SIGHUP.
+        board: the scoreboard.
+        server: the embedded Redis, if it is this parent's to run.
+        locks: file descriptors that children must not keep.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        resolve: Callable[[], Settings],
+        board: Scoreboard,
+        server: RedisServer | None,
+        locks: list[int],
+    ) -> None:
+        self._settings = settings
+        self._resolve = resolve
+        self._board = board
+        self._server = server
+        self._locks = locks
+        self._children: dict[int, Child] = {}
+        self._slots = Slots()
+        self._wanted = settings.procs or core_count()
+        self._generation = self._last_generation = 1
+        self._good_generation = 0
+        self._failed_boots = 0
+        self._crashed = False
+        self._quiet = False
+        self._exit: int | None = None
+        self._stable_at = self._passed_at = time.monotonic()
+        self._asked_at = 0.0
+        self._title = ""
+
+    def live(self) -> int:
+        """Run passes until told to stop and everybody is gone.
+
+        Returns:
+            The exit code.
+        """
+        log.info(
+            "parent of %d children, %d tasks each, queue %s", self._wanted, self._settings.concurrency, self._queues()
+        )
+        while True:
+            self._pass()
+            if self._exit is not None and not self._children:
+                break
+            for arrival in signals.arrivals(TICK):
+                self._take(arrival)
+        self._sweep()
+        if self._server:
+            self._server.stop()
+        log.info("%s", bookkeeping.ledger_line(self._board))
+        return self._exit
+
+    def _queues(self) -> str:
+        return ", ".join(self._settings.queue)
+
+    def _pass(self) -> None:
+        """Make reality match the table, once."""
+        now = time.monotonic()
+        on_time = now - self._passed_at < LATE
+        self._passed_at = now
+        for pid, code in process.reap():
+            self._reaped(pid, code, now)
+        bookkeeping.retire_settled(self._board, [child.record for child in self._children.values()])
+        if self._server:
+            self._server.keep_running(now)
+        if on_time:
+            for child in list(self._children.values()):
+                child.check(self._settings, now)
+        self._recover_lost(now)
+        self._hand_out_quota()
+        if self._exit is None:
+            self._reconcile(now)
+            self._judge(now)
+        self._show()
+
+    # What signals change
+
+    def _take(self, arrival: signals.Arrival) -> None:
+        if arrival.number is signal.SIGCHLD:
+            return
+        log.info("%s from pid %d uid %d", arrival.number.name, arrival.sender, arrival.uid)
+        if arrival.number is signal.SIGHUP and not arrival.by_kernel:
+            self._reload()
+        elif arrival.number in (signal.SIGTERM, signal.SIGHUP):
+            self._stop(Exit.OK)
+        elif arrival.number is signal.SIGINT:
+            self._stop(Exit.OK) if self._exit is None else self._kill_all()
+        elif arrival.number is signal.SIGQUIT:
+            self._stop(Exit.OK)
+            self._kill_all()
+        elif arrival.number is signal.SIGUSR1:
+            self._toggle_quiet()
+        elif arrival.number is signal.SIGUSR2:
+            for child in self._children.values():
+                process.send(child.pid, signal.SIGUSR2)
+        else:
+            step = 1 if arrival.number is signal.SIGTTIN else -1
+            self._wanted = min(MAX_PROCS, max(1, self._wanted + step))
+
+    def _reload(self) -> None:
+        """Begin a new generation with the settings and code on disk; the old one stays until it is replaced."""
+        if self._exit is not None:
+            return
+        try:
+            self._settings = self._resolve()
+        except SettingsError as error:
+            log.error("reload refused, the settings stay as they are: %s", error)  # noqa: TRY400
+            return
+        self._last_generation += 1
+        self._generation = self._last_generation
+        self._failed_boots = 0
+        self._wanted = self._settings.procs or core_count()
+        self._slots.forget()
+
+    def _stop(self, code: int) -> None:
+        """Have everybody drain; nothing is forked from here on. The first reason to stop gives the exit code."""
+        if self._exit is None:
+            self._exit = code
+            for child in self._children.values():
+                child.drain(self._settings.grace)
+
+    def _kill_all(self) -> None:
+        for child in self._children.values():
+            child.blamed = False
+            child.kill()
+
+    def _toggle_quiet(self) -> None:
+        self._quiet = not self._quiet
+        for child in self._children.values():
+            child.record[Word.QUIET] = int(self._quiet)
+            self._nudge(child)
+
+    # What deaths change
+
+    def _reaped(self, pid: int, code: int, now: float) -> None:
+        if self._server and self._server.reaped(pid, code, now):
+            return
+        child = self._children.pop(pid, None)
+        if child is None:
+            log.debug("reaped a stranger, pid %d", pid)
+            return
+        finished = child.record[Word.WISH] == Wish.FINISHED
+        booted = child.record[Word.BEAT] > 0
+        child.ended(code)
+        if finished and code == Exit.OK:
+            self._stop(Exit.OK)
+        elif code == Exit.OK or child.draining:
+            log.info("%s left: %s", child.name, say_code(code))
+        else:
+            log.error("%s died: %s", child.name, say_code(code))
+            self._crashed = True
+            self._slots.died(child.slot, now, random.random(), useful=child.useful())  # noqa: S311 - jitter
+            if not booted:
+                self._boot_failed(child, code)
+        self._asked_at = 0.0
+
+    def _boot_failed(self, child: Child, code: int) -> None:
+        if child.generation != self._generation:
+            return
+        if self._good_generation == 0:
+            if code in (Exit.CONFIG, Exit.UNAVAILABLE):
+                self._stop(code)
+            return
+        self._failed_boots += 1
+        if self._failed_boots >= FAILED_BOOTS and self._generation != self._good_generation:
+            log.error("reload failed: generation %d does not boot; the old one stays", self._generation)
+            self._generation = self._good_generation
+            self._slots.forget()
+
+    def _recover_lost(self, now: float) -> None:
+        """Ask a living child to give back what dead ones hold; another one, if it takes long."""
+        if now - self._asked_at < RECOVER_AGAIN:
+            return
+        if not bookkeeping.anybody_lost(self._board):
+            return
+        able = [child for child in self._children.values() if child.record[Word.STATE] in (State.READY, State.DRAIN)]
+        if able:
+            self._asked_at = now
+            self._nudge(random.choice(able))  # noqa: S311 - whoever
+
+    def _sweep(self) -> None:
+        """With no child left, fork one that only gives back what dead ones hold."""
+        if not bookkeeping.anybody_lost(self._board):
+            return
+        pid = process.fork(self._sweeper, close=self._locks)
+        deadline = time.monotonic() + SWEEP_TIME
+        while time.monotonic() < deadline:
+            if any(reaped == pid for reaped, _ in process.reap()):
+                break
+            for _ in signals.arrivals(TICK):
+                pass
+        else:
+            process.send(pid, signal.SIGKILL)
+        bookkeeping.retire_settled(self._board, alive=())
+
+    # What the table asks for
+
+    def _reconcile(self, now: float) -> None:
+        self._slots.refill(self._wanted, now)
+        seats = [child.seat(self._generation) for child in self._children.values()]
+        plan = reconcile(seats, self._wanted, lambda slot: self._slots.may_fork(slot, now))
+        for slot in plan.fork:
+            if self._slots.may_fork(slot, now):
+                self._fork(slot)
+        for pid in plan.drain:
+            self._children[pid].drain(self._settings.grace)
+        current = [seat for seat in seats if not seat.stale and seat.stage is Stage.READY]
+        if len(current) >= self._wanted and self._good_generation != self._generation:
+            self._good_generation = self._generation
+            log.info("generation %d is ready: %d children", self._generation, len(current))
+
+    def _judge(self, now: float) -> None:
+        """Give up when children crash again and again; Redis being away is no crash."""
+        waiting = any(child.record[Word.STATE] == State.CONNECT for child in self._children.values())
+        if not self._crashed or waiting or any(child.stable(now) for child in self._children.values()):
+            self._stable_at = now
+        if now - self._stable_at > GIVE_UP:
+            log.error("no child has been stable for %g s: giving up", GIVE_UP)
+            self._stop(Exit.SOFTWARE)
+
+    def _fork(self, slot: int) -> None:
+        index = self._board.free_record()
+        if index is None:
+            return
+        record = self._board.records[index]
+        record[Word.SLOT], record[Word.GENERATION] = slot, self._generation
+        record[Word.STARTED] = time.monotonic_ns()
+        record[Word.QUOTA] = NO_QUOTA if self._settings.max_tasks is None else 0
+        record[Word.QUIET] = int(self._quiet)
+        record[Word.STATE] = State.IMPORT
+        try:
+            pid = process.fork(lambda: self._child_life(slot, index), close=self._locks)
+        except OSError as error:
+            log.error("cannot fork: %s", error.strerror)  # noqa: TRY400
+            record.clear()
+            self._slots.died(slot, time.monotonic(), random.random(), useful=False)  # noqa: S311 - jitter
+            return
+        self._slots.forked()
+        record[Word.PID] = pid
+        self._children[pid] = Child(pid, slot, self._generation, record, time.monotonic())
+
+    def _child_life(self, slot: int, index: int) -> int:
+        """Run in the child, after fork."""
+        from multiworker.worker.process import run_child  # noqa: PLC0415 - only children may load redis and asyncio
+
+        setproctitle(f"multiworker: child {slot} gen {self._generation}{self._named()}")
+        if self._settings.pin:
+            cores = usable_cores()
+            os.sched_setaffinity(0, {cores[(slot - 1) % len(cores)]})
+        parent = int(self._board.totals[Total.PARENT])
+        return run_child(self._settings, self._board, index, parent, first=self._good_generation == 0)
+
+    def _sweeper(self) -> int:
+        from multiworker.worker.process import sweep  # noqa: PLC0415 - only children may load redis and asyncio
+
+        return sweep(self._settings, self._board)
+
+    def _hand_out_quota(self) -> None:
+        if self._settings.max_tasks is None or self._exit is not None:
+            return
+        if bookkeeping.settled(self._board) >= self._settings.max_tasks:
+            self._stop(Exit.OK)
+            return
+        granted = bookkeeping.grant(self._board, self._settings.max_tasks, self._settings.concurrency)
+        for child in self._children.values():
+            if child.record in granted:
+                self._nudge(child)
+
+    def _nudge(self, child: Child) -> None:
+        """Have a child look at the page; SIGURG is ignored by default, so it is harmless while it boots."""
+        process.send(child.pid, signal.SIGURG)
+
+    # What others see
+
+    def _named(self) -> str:
+        return f" [{self._settings.name}]" if self._settings.name else ""
+
+    def _show(self) -> None:
+        totals = self._board.totals
+        totals[Total.GENERATION] = self._generation
+        totals[Total.GOOD_GENERATION] = self._good_generation
+        totals[Total.PROCS] = self._wanted
+        ready = sum(child.stage is Stage.READY for child in self._children.values())
+        title = f"multiworker: parent gen {self._generation} {ready}/{self._wanted}{self._named()}"
+        if title != self._title:
+            setproctitle(title)
+            self._title = title
