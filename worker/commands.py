@@ -218,3 +218,13 @@ def _pairs(flat: list[object]) -> list[tuple[str, bytes]]:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def push(keys: Keys, payloads: Iterable[bytes]) -> Command:
+    """Build the push of tasks; they are taken in this order."""
+    return ("LPUSH", keys.queue, *payloads)
+
+
+def schedule(keys: Keys, delay_ms: int, frames: Iterable[bytes]) -> Command:
+    """See lua/schedule.lua."""
+    return evalsha("schedule", keys.of_worker(""), delay_ms, *frames)

@@ -11,11 +11,13 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from multiworker.worker.backoff import exponential
+from multiworker.worker.context import Current
 from multiworker.worker.errors import RedisUnavailable, Stale
 from multiworker.worker.executor import Executor, Run
 from multiworker.worker.lane import Lane
-from multiworker.worker.message import Frame
+from multiworker.worker.message import Frame, is_suspect
 from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn
+from multiworker.worker.runner import Runner
 from multiworker.worker.settings import Settings
 
 log = logging.getLogger("multiworker.worker")
@@ -24,8 +26,6 @@ RENEW = 5.0
 """Seconds between two renewals of the lease at the latest; a ninth of the default lease."""
 RECONNECT, RECONNECT_CAP = 0.1, 2.0
 """Seconds; the first and the highest ceiling of the wait before Redis is tried again."""
-SUSPECT = 2
-"""Crashes from which on a task runs alone; as in lua/prelude.lua."""
 
 
 class Consumer:
@@ -48,7 +48,9 @@ class Consumer:
         quota: Callable[[], int],
     ) -> None:
         self._lanes = lanes
+        self._by_queue = {lane.broker.queue: lane for lane in lanes}
         self._executor = executor
+        self._runner = Runner(executor, self._ended)
         self._settings = settings
         self._report = report
         self._quota = quota
@@ -163,18 +165,20 @@ class Consumer:
         self._report()
 
     def _start(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> None:
+        runs: list[Run] = []
         for delivery, raw in claims:
             run = self._executor.accept(delivery, raw, lane.broker.queue)
             if type(run) is Run:
-                if run.crashes >= SUSPECT:
+                if is_suspect(raw):
                     self._alone = run
                 lane.running[delivery] = run
-                run.task = self._loop.create_task(self._guard(lane, run))
+                runs.append(run)
             elif type(run) is tuple:
                 self._bury(lane, delivery, *run)
+        self._runner.start(runs)
 
-    async def _guard(self, lane: Lane, run: Run) -> None:
-        outcome = await self._executor.execute(run)
+    def _ended(self, run: Run, outcome: Outcome) -> None:
+        lane = self._by_queue[run.queue]
         if lane.running.pop(run.delivery, None) is None:
             return  # it was dropped while it ran: it is not ours to settle
         if run is self._alone:
@@ -185,11 +189,11 @@ class Consumer:
             lane.abandoned.append(run.delivery)
         elif isinstance(outcome, RetryIn | Dead):
             lane.settle(run.delivery, outcome)
-            _log_failure(run.current.id, run.current.type, run.current.attempt, outcome)
+            _log_failure(run.describe(), outcome)
         self._wake.set()
 
     def _bury(self, lane: Lane, delivery: str, frame: Frame, dead: Dead) -> None:
-        _log_failure(frame.id, None, frame.attempt, dead)
+        _log_failure(Current(frame.id, "-", frame.attempt, lane.broker.queue, frame.attempt), dead)
         if frame.size is None:
             lane.settle(delivery, dead)
             self._wake.set()
@@ -257,8 +261,8 @@ class Consumer:
             return False
 
 
-def _log_failure(task_id: str, kind: str | None, attempt: int, outcome: Outcome) -> None:
-    extra = {"task": {"id": task_id, "type": kind, "attempt": attempt}}
+def _log_failure(current: Current, outcome: Outcome) -> None:
+    extra = {"task": {"id": current.id, "type": current.type, "attempt": current.attempt}}
     if isinstance(outcome, RetryIn):
         log.warning("task failed, next attempt in %.1f s: %s", outcome.delay, outcome.error, extra=extra)
     elif isinstance(outcome, Dead):

@@ -1,11 +1,10 @@
 """What a handler can ask about the task that it runs."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(NamedTuple):
     """The running task.
 
     Args:
@@ -23,7 +22,14 @@ class Current:
     max_attempts: int
 
 
-CURRENT: ContextVar[Current] = ContextVar("multiworker.current")
+class Running(Protocol):
+    """Whatever runs a task and can describe it; described only when asked, for most handlers never ask."""
+
+    def describe(self) -> Current:
+        """Return what a handler may know."""
+
+
+CURRENT: ContextVar[Running | None] = ContextVar("multiworker.current", default=None)
 """Set for each task in a context of its own; threads of plain ``def`` handlers get a copy."""
 
 
@@ -33,7 +39,7 @@ def current() -> Current:
     Raises:
         LookupError: called outside a handler.
     """
-    try:
-        return CURRENT.get()
-    except LookupError:
-        raise LookupError("multiworker.current() is for handlers; no task runs here") from None
+    running = CURRENT.get()
+    if running is None:
+        raise LookupError("multiworker.current() is for handlers; no task runs here")
+    return running.describe()

@@ -16,29 +16,46 @@ def is_embedded(url: str) -> bool:
 
 
 def directory(url: str) -> Path:
-    """Return the data directory of an ``embedded:[DIR]`` URL, absolute.
+    """Return the data directory of an ``embedded:[DIR]`` URL, absolute and without links.
 
     Args:
         url: without DIR, a directory of this user's under XDG_STATE_HOME (else ~/.local/state) is taken.
+
+    Raises:
+        SettingsError: it begins with the home of a user who is unknown.
     """
-    given = url.removeprefix(PREFIX)
-    if given:
-        return Path(given).expanduser().absolute()
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "multiworker" / "redis"
+    given = url.removeprefix(PREFIX) or f"{state}/multiworker/redis"
+    try:
+        return Path(given).expanduser().resolve()
+    except RuntimeError:
+        raise SettingsError(f"--redis: no such home directory: {given}") from None
 
 
 def socket_path(url: str) -> Path:
     """Return the unix socket of the server of an ``embedded:[DIR]`` URL.
 
+    It lies in DIR, or if that name is too long for a socket, in a directory of this user's under /dev/shm. Whoever asks
+    finds the same one, whatever the environment.
+
     Raises:
-        SettingsError: there is no path short enough for a socket.
+        SettingsError: that directory cannot be made, or somebody else has made it.
     """
     path = directory(url) / "redis.sock"
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    short = Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm", f"multiworker-{os.getuid()}-{digest}.sock")  # noqa: S108
-    if len(os.fsencode(short)) > _MAX_SOCKET_PATH:
-        raise SettingsError(f"--redis: the directory's name is too long for a socket: {path}")
-    return short
+    return _private_directory() / f"redis-{digest}.sock"
+
+
+def _private_directory() -> Path:
+    """Return a directory in which nobody else can put a socket for us to take for our own server's."""
+    path = Path(f"/dev/shm/multiworker-{os.getuid()}")  # noqa: S108 - its owner is checked
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise SettingsError(f"--redis: cannot make {path}: {error.strerror}; give a shorter DIR") from None
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise SettingsError(f"--redis: {path} can be written by other users; remove it, or give a shorter DIR")
+    return path

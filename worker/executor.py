@@ -3,18 +3,19 @@
 import asyncio
 import contextvars
 import ctypes
+import inspect
 import logging
 import random
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from multiworker.worker.context import CURRENT, Current
 from multiworker.worker.errors import HandlerTimeout, PayloadError, Reason
-from multiworker.worker.message import Frame, decode, parse_frame, valid_name
+from multiworker.worker.message import Frame, check_type, decode_object, parse_frame, valid_name
 from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, decide
 from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
@@ -31,21 +32,32 @@ class Run:
 
     Args:
         delivery: the delivery id, under which this worker holds it.
-        current: what the handler may ask.
+        frame: as it was claimed; its header is read only when somebody asks.
+        queue: the list it came from.
         handler: who runs it.
-        argument: what the handler gets: the data, or the whole task.
-        crashes: how many processes died with this task in flight.
-        outcome: set when it has ended.
+        payload: the whole task, decoded.
+        max_attempts: how often it may run.
         task: the asyncio task, while it runs.
     """
 
     delivery: str
-    current: Current
+    frame: bytes
+    queue: str
     handler: Handler
-    argument: Any
-    crashes: int
-    outcome: Outcome | None = None
+    payload: dict[str, Any]
+    max_attempts: int
     task: "asyncio.Task[None] | None" = None
+
+    @property
+    def label(self) -> str:
+        """The id that people know it by: the producer's if it gave a proper one."""
+        label = self.payload.get("id")
+        return label if type(label) is str and valid_name(label) else parse_frame(self.frame).id
+
+    def describe(self) -> Current:
+        """Return what its handler may know."""
+        attempt = parse_frame(self.frame).attempt
+        return Current(self.label, self.payload["type"], attempt, self.queue, self.max_attempts)
 
 
 class Executor:
@@ -57,9 +69,10 @@ class Executor:
     """
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
-        self._registry = registry
-        self._settings = settings
-        self._is_async = {id(h): h.is_async for h in (*registry.by_type.values(), registry.catch_all) if h}
+        self._by_type = registry.by_type
+        self._catch_all = registry.catch_all
+        self._max_attempts = settings.max_attempts
+        self._timeout = settings.timeout
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="handler")
         self.leaving = False
         self.busy_threads = 0
@@ -75,25 +88,23 @@ class Executor:
         Returns:
             A run that can start, or the frame and why it goes to the dead letters.
         """
-        try:
+        header, _, payload = raw.partition(b"\n")
+        if not header.endswith(b" 1 0"):  # nearly all are new, and this is the hottest path of all
             frame = parse_frame(raw)
-        except ValueError:
-            frame = Frame(delivery, 1, 0, raw)
-        if frame.size is not None:
-            return frame, Dead(Reason.TOO_LARGE, f"{frame.size} bytes", "")
+            if frame.size is not None:
+                return frame, Dead(Reason.TOO_LARGE, f"{frame.size} bytes", "")
         try:
-            task = decode(frame.payload)
+            task = decode_object(payload)
+            kind = task.get("type")
+            handler = self._by_type.get(kind) if type(kind) is str else None
+            if handler is None:
+                check_type(task)
+                handler = self._catch_all
         except PayloadError as error:
-            return frame, Dead(error.reason, error.detail, error.detail)
-        kind = task["type"]
-        handler = self._registry.find(kind)
+            return parse_frame(raw), Dead(error.reason, error.detail, error.detail)
         if handler is None:
-            return frame, Dead(Reason.NO_HANDLER, "no handler for this type", f"no handler for type {kind!r}")
-        label = task.get("id")
-        task_id = label if type(label) is str and valid_name(label) else frame.id
-        most = handler.max_attempts or self._settings.max_attempts
-        argument = task if handler.whole else task.get("data")
-        return Run(delivery, Current(task_id, kind, frame.attempt, queue, most), handler, argument, frame.crashes)
+            return parse_frame(raw), Dead(Reason.NO_HANDLER, "no handler for this type", f"no handler for {kind!r}")
+        return Run(delivery, raw, queue, handler, task, handler.max_attempts or self._max_attempts)
 
     async def execute(self, run: Run) -> Outcome:
         """Run a task in the calling asyncio task, whose context is its own.
@@ -101,15 +112,19 @@ class Executor:
         Returns:
             Its outcome; nothing that a handler raises gets out.
         """
-        CURRENT.set(run.current)
-        timeout = run.handler.timeout or self._settings.timeout
+        if self.leaving:
+            return GIVEN_BACK
+        CURRENT.set(run)
+        handler = run.handler
+        argument = run.payload if handler.whole else run.payload.get("data")
+        timeout = handler.timeout or self._timeout
         try:
-            if not self._is_async[id(run.handler)]:
-                await self._in_thread(run, timeout)
+            if not handler.is_async:
+                await self._in_thread(handler.function, argument, timeout)
             elif timeout is None:
-                await run.handler.function(run.argument)
+                await handler.function(argument)
             else:
-                await _within(timeout, run)
+                await _within(timeout, handler.function(argument))
         except BaseException as error:  # noqa: BLE001 - SystemExit of one task must not end the others
             return self._failed(run, error)
         return DONE
@@ -124,16 +139,16 @@ class Executor:
         return decide(
             error,
             format_traceback(error),
-            attempt=run.current.attempt,
-            max_attempts=run.current.max_attempts,
+            attempt=parse_frame(run.frame).attempt,
+            max_attempts=run.max_attempts,
             backoff=run.handler.backoff,
             random=random.random(),  # noqa: S311 - jitter
         )
 
-    async def _in_thread(self, run: Run, timeout: float | None) -> None:
+    async def _in_thread(self, function: Callable[[Any], Any], argument: Any, timeout: float | None) -> None:
         """Run a plain function in a thread, and wait for its real end: a thread cannot be left behind."""
         loop = asyncio.get_running_loop()
-        call = _Call(run.handler.function, run.argument)
+        call = _Call(function, argument)
         context = contextvars.copy_context()
         future = loop.run_in_executor(self._threads, context.run, call)
         alarm = None if timeout is None else loop.call_later(timeout, call.interrupt)
@@ -144,8 +159,8 @@ class Executor:
         finally:
             if alarm:
                 alarm.cancel()
-        if asyncio.iscoroutine(result):
-            await result  # a plain function may return a coroutine, as functools.partial objects do
+        if inspect.iscoroutine(result):  # a plain function around a coroutine function, as careless decorators make
+            await (result if timeout is None else _within(timeout, result))
 
     def _thread_ended(self, future: "asyncio.Future[Any]") -> None:
         self.busy_threads -= 1
@@ -153,10 +168,10 @@ class Executor:
             future.exception()  # read it, or asyncio complains when a cancelled task has left it behind
 
 
-async def _within(timeout: float, run: Run) -> None:
+async def _within(timeout: float, work: Awaitable[Any]) -> None:
     try:
         async with asyncio.timeout(timeout) as deadline:
-            await run.handler.function(run.argument)
+            await work
     except TimeoutError:
         if deadline.expired():
             raise HandlerTimeout(f"it ran longer than its timeout of {timeout:g} s") from None
@@ -192,6 +207,8 @@ class _Call:
             if self._interrupted:
                 raise HandlerTimeout("it ran longer than its timeout") from None
             raise
+        except StopIteration as error:  # an asyncio.Future refuses to carry it, and would then never end
+            raise RuntimeError("the handler raised StopIteration") from error
 
     def interrupt(self) -> None:
         """Raise HandlerTimeout inside the function, unless it has ended; a call blocked in C notices when it returns."""

@@ -1,7 +1,7 @@
 """Every Redis key. All keys of a queue lie in one hash slot, so one script may touch them all, in a cluster too."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from multiworker.worker.errors import SettingsError
 
@@ -95,14 +95,19 @@ class Keys:
 
     def of_worker(self, worker: str) -> tuple[str, ...]:
         """Return the KEYS of every script, in the order of lua/prelude.lua; worker may be empty."""
-        return (
-            self.queue,
-            self.handoff,
-            self.scheduled,
-            self.priority,
-            self.suspects,
-            self.dead,
-            self.counters,
-            self.workers,
-            self.inflight(worker),
-        )
+        return _of_worker(self, worker)
+
+
+@lru_cache(maxsize=256)
+def _of_worker(keys: Keys, worker: str) -> tuple[str, ...]:
+    return (
+        keys.queue,
+        keys.handoff,
+        keys.scheduled,
+        keys.priority,
+        keys.suspects,
+        keys.dead,
+        keys.counters,
+        keys.workers,
+        keys.inflight(worker),
+    )

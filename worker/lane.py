@@ -155,5 +155,5 @@ class Lane:
             self.ledger.given_back += 1
             run = self.running.pop(delivery, None)
             if run and run.task:
-                log.error("a running task is no longer held", extra={"task": {"id": run.current.id}})
+                log.error("a running task is no longer held", extra={"task": {"id": run.label}})
                 run.task.cancel()

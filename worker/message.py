@@ -17,12 +17,15 @@ MAX_DEPTH = 32
 """Levels of objects and arrays in a payload."""
 MAX_TYPE = 200
 """Characters in a task's type, and in the id that a producer may give it."""
+SUSPECT = 2
+"""Crashes from which on a task runs alone; SUSPECT_AFTER in lua/prelude.lua."""
 
 _FORBIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters, which break logs and terminals
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, which make text read as what it is not
     "\u2028\u2029\ufeff]"  # line separators and the byte order mark
 )
+_HEADER = re.compile(rb"([A-Za-z0-9.:_-]{1,500}) (\d{1,9}) (\d{1,9})(?: (\d{1,12}))?")
 _KEY_END = re.compile(rb'"\s*:')
 _decode_json = msgspec.json.Decoder().decode
 
@@ -50,14 +53,24 @@ def parse_frame(raw: bytes) -> Frame:
     """Split a frame as the scripts wrote it.
 
     Args:
-        raw: the bytes of one in-flight, scheduled or suspect entry.
-
-    Raises:
-        ValueError: the bytes have no such header; only a foreign writer can cause that.
+        raw: the bytes of one in-flight, scheduled or suspect entry. The scripts put a header before anything that has
+            none, so one that cannot be read was forged by somebody who may write our keys; it counts as a first run.
     """
     header, _, payload = raw.partition(b"\n")
-    task_id, attempt, crashes, *size = header.split(b" ")
-    return Frame(task_id.decode(), int(attempt), int(crashes), payload, int(size[0]) if size else None)
+    match = _HEADER.fullmatch(header)
+    if not match:
+        return Frame("?", 1, 0, payload)
+    task_id, attempt, crashes, size = match.groups()
+    return Frame(task_id.decode(), int(attempt), int(crashes), payload, int(size) if size else None)
+
+
+def is_suspect(raw: bytes) -> bool:
+    """Tell whether a frame was in flight in so many crashes that it runs alone.
+
+    Args:
+        raw: the frame.
+    """
+    return not raw.startswith(b" 1 0\n", raw.find(b" ")) and parse_frame(raw).crashes >= SUSPECT
 
 
 def decode(payload: bytes) -> dict[str, Any]:
@@ -72,13 +85,37 @@ def decode(payload: bytes) -> dict[str, Any]:
     Raises:
         PayloadError: with the dead-letter reason.
     """
+    task = decode_object(payload)
+    check_type(task)
+    return task
+
+
+def decode_object(payload: bytes) -> dict[str, Any]:
+    """Decode a payload into a JSON object whose type has not been looked at.
+
+    Raises:
+        PayloadError: with the dead-letter reason.
+    """
     try:
         task = _decode_json(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise _why_not_json(payload) from None
     if type(task) is not dict:
         raise PayloadError(Reason.NOT_OBJECT, "the JSON text is not an object")
-    _check_structure(task, payload)
+    data = task.get("data")
+    keys = len(task) + len(data) if type(data) is dict else len(task)
+    brackets = payload.count(b"{") + payload.count(b"[")
+    if keys != payload.count(b":") or brackets > MAX_DEPTH:  # else every key is seen and there is no room for depth
+        _check_structure(task, payload)
+    return task
+
+
+def check_type(task: dict[str, Any]) -> None:
+    """Refuse a task without a valid type.
+
+    Raises:
+        PayloadError: with the dead-letter reason.
+    """
     kind = task.get("type")
     if type(kind) is not str:
         if "type" in task:
@@ -88,7 +125,6 @@ def decode(payload: bytes) -> dict[str, Any]:
         raise PayloadError(
             Reason.BAD_TYPE, f"a type has 1-{MAX_TYPE} characters, none of them control or bidirectional"
         )
-    return task
 
 
 def valid_name(name: str) -> bool:
@@ -116,7 +152,8 @@ def _why_not_json(payload: bytes) -> PayloadError:
 def _nesting(text: str) -> int:
     """Return how deep brackets nest, strings left out; for telling 'too deep' from 'not JSON'."""
     depth = deepest = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+    # Possessive, and content with a string that has no end: a payload of quotes must not cost its length squared.
+    for token in re.finditer(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
         deepest = max(deepest, depth)
         if deepest > MAX_DEPTH:

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
@@ -30,6 +30,9 @@ class Handler:
         timeout: seconds a run may take; None takes ``--timeout``.
         backoff: seconds; the ceiling of the first back-off, doubled at each further failure.
         whole: it is the catch-all.
+
+    Attributes:
+        is_async: calling it gives an awaitable to run on the event loop.
     """
 
     function: Callable[[Any], Any]
@@ -38,11 +41,12 @@ class Handler:
     backoff: float = BACKOFF
     whole: bool = False
 
-    @property
-    def is_async(self) -> bool:
-        """True if calling it gives an awaitable to run on the event loop."""
+    is_async: bool = field(init=False)
+
+    def __post_init__(self) -> None:
         call = getattr(self.function, "__call__", None)  # noqa: B004 - an object may have an async __call__
-        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+        is_async = inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+        object.__setattr__(self, "is_async", is_async)
 
 
 def handler(
@@ -59,24 +63,27 @@ def handler(
     Args:
         type: the task's type, 1-200 characters.
         max_attempts: how often a task may run, from 1; None takes ``--max-attempts``.
-        timeout: seconds that a run may take; None takes ``--timeout``.
+        timeout: seconds that a run may take, more than 0; None takes ``--timeout``.
         backoff: seconds; a failed task waits a random time up to this, doubled at each further failure, at most an hour.
 
     Returns:
         The decorator.
 
     Raises:
-        ValueError: an argument cannot be.
+        ValueError: an argument cannot be; or, from the decorator, the function is a generator.
     """
-    if not valid_name(type):
+    if callable(type) or not valid_name(type):
         raise ValueError(f"a type has 1-200 characters, none of them control or bidirectional, not {type!r}")
     if max_attempts is not None and max_attempts < 1:
         raise ValueError(f"max_attempts is at least 1, not {max_attempts!r}")
-    for name, value in (("timeout", timeout), ("backoff", backoff)):
-        if value is not None and not 0 <= value <= MAX_DELAY:
-            raise ValueError(f"{name} is 0 to {MAX_DELAY:.0f} seconds, not {value!r}")
+    if timeout is not None and not 0 < timeout <= MAX_DELAY:
+        raise ValueError(f"timeout is more than 0 and at most {MAX_DELAY:.0f} seconds, not {timeout!r}")
+    if not 0 <= backoff <= MAX_DELAY:
+        raise ValueError(f"backoff is 0 to {MAX_DELAY:.0f} seconds, not {backoff!r}")
 
     def mark(function: F) -> F:
+        if _is_generator(function):
+            raise ValueError(f"{function!r} is a generator: calling it would run nothing of it")
         declared = Handler(function, max_attempts, timeout, backoff)
         setattr(function, _MARK, {**getattr(function, _MARK, {}), type: declared})
         return function
@@ -96,10 +103,6 @@ class Registry:
     by_type: dict[str, Handler]
     catch_all: Handler | None = None
 
-    def find(self, kind: str) -> Handler | None:
-        """Return the handler of a type by exact name, else the catch-all, else None."""
-        return self.by_type.get(kind, self.catch_all)
-
 
 def load(specs: Iterable[str]) -> Registry:
     """Import handler modules and collect what they declare.
@@ -118,7 +121,7 @@ def load(specs: Iterable[str]) -> Registry:
         module_name, _, function_name = spec.partition(":")
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit()
             raise HandlerImportError(f"--handler {spec}: {type(error).__name__}: {error}") from error
         if function_name:
             if catch_all:
@@ -131,7 +134,13 @@ def _named(module: ModuleType, name: str, spec: str) -> Handler:
     function = getattr(module, name, None)
     if not callable(function):
         raise HandlerImportError(f"--handler {spec}: the module has no function {name}")
+    if _is_generator(function):
+        raise HandlerImportError(f"--handler {spec}: {name} is a generator: calling it would run nothing of it")
     return Handler(function, whole=True)
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _declared(modules: Iterable[ModuleType]) -> dict[str, Handler]:

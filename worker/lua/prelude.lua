@@ -55,15 +55,19 @@ local function weight(fields)
   return bytes
 end
 
-local function forget_oldest_dead()
-  for _ = 1, 16 do
-    local bytes = tonumber(call('HGET', COUNTERS, 'dead_bytes') or 0)
-    if call('XLEN', DEAD) <= DEAD_MOST and bytes <= DEAD_MOST_BYTES then return end
+-- Drops as many of the oldest dead letters as the newest takes room for: a large one may cost thousands of small ones.
+local function cap_dead(newest)
+  local letters = call('XLEN', DEAD)
+  if letters == 1 then call('HSET', COUNTERS, 'dead_bytes', newest) return end
+  local kept, bytes = letters, call('HINCRBY', COUNTERS, 'dead_bytes', newest)
+  while kept > 1 and (kept > DEAD_MOST or bytes > DEAD_MOST_BYTES) do
     local oldest = call('XRANGE', DEAD, '-', '+', 'COUNT', 1)[1]
-    if not oldest then call('HDEL', COUNTERS, 'dead_bytes') return end
     call('XDEL', DEAD, oldest[1])
-    call('HINCRBY', COUNTERS, 'dead_bytes', -weight(oldest[2]))
-    call('HINCRBY', COUNTERS, 'dead_dropped', 1)
+    kept, bytes = kept - 1, bytes - weight(oldest[2])
+  end
+  if kept < letters then
+    call('HSET', COUNTERS, 'dead_bytes', kept > 1 and bytes or newest)
+    call('HINCRBY', COUNTERS, 'dead_dropped', letters - kept)
   end
 end
 
@@ -74,6 +78,5 @@ local function bury(frame, worker, reason, detail, sha256)
   local fields = {'id', id, 'attempt', attempt, 'crashes', crashes, 'reason', reason, 'detail', detail,
                   'worker', worker, 'size', tostring(size), 'sha256', sha256 or '', 'payload', payload}
   call('XADD', DEAD, '*', unpack(fields))
-  call('HINCRBY', COUNTERS, 'dead_bytes', weight(fields))
-  forget_oldest_dead()
+  cap_dead(weight(fields))
 end

@@ -21,12 +21,12 @@ end
 
 local counted = why == 'left' and 0 or 1
 local alone = #held / 2 == META + 1
-local counters, back, buried = {}, 0, 0
+local counters, back, buried = {claimed = 0, done = 0, retried = 0, dead = 0}, 0, 0
 for i = 1, #held, 2 do
   local frame = held[i + 1]
   local id, attempt, crashes, size, payload = split(frame)
   if not id then
-    counters[held[i]] = tonumber(frame)
+    counters[held[i]] = tonumber(frame) or 0
   else
     crashes = crashes + counted
     local changed = join(id, attempt, crashes, size, payload)

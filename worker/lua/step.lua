@@ -43,42 +43,51 @@ for i = 11 + acks, #ARGV, 4 do
   if frame then call('HDEL', HELD, delivery) end
 end
 
-local taken = 0
-local function claim(frame)
-  taken = taken + 1
-  bytes = bytes - #frame
-  reply[#reply + 1] = no .. '.' .. taken
-  reply[#reply + 1] = frame
-  return reply[#reply - 1]
+-- Everything claimed in this call gets a number: it names the delivery, and the task if it has no name yet.
+local delivery_prefix, task_prefix = ARGV[2] .. '.', worker .. '.' .. ARGV[2] .. '.'
+local taken, numbered, format = 0, 0, string.format
+local function number()
+  numbered = numbered + 1
+  return format('%d', numbered) -- much cheaper than Lua's own conversion, which is for floats
 end
 
-local made = 0
-local function header(payload)
-  made = made + 1
-  return worker .. '.' .. no .. '.' .. made .. ' 1 0\n' .. payload
+local function claim(n, frame)
+  taken = taken + 1
+  bytes = bytes - #frame
+  local delivery = delivery_prefix .. n
+  reply[#reply + 1] = delivery
+  reply[#reply + 1] = frame
+  return delivery
+end
+
+local function first_frame(n, payload)
+  return task_prefix .. n .. ' 1 0\n' .. payload
 end
 
 -- A payload larger than the limit does not travel: it is buried here, or if it is too large even for that, laid aside
 -- for its worker to read and hash piece by piece.
-local function oversized(payload)
-  local frame = header(payload)
+local function oversized(n, payload)
   if #payload <= WHOLE then
-    bury(frame, worker, 'too large', #payload .. ' bytes')
-    reply[7] = reply[7] + 1
+    bury(first_frame(n, payload), worker, 'too large', #payload .. ' bytes')
+    reply[7], want = reply[7] + 1, want - 1
     return nil
   end
-  local id = worker .. '.' .. no .. '.' .. made
-  call('SET', oversized_key(id), payload, 'EX', 604800)
-  return id .. ' 1 0 ' .. #payload .. '\n' .. payload:sub(1, HEAD)
+  call('SET', oversized_key(task_prefix .. n), payload, 'EX', 604800)
+  return task_prefix .. n .. ' 1 0 ' .. #payload .. '\n' .. payload:sub(1, HEAD)
 end
 
 -- Moves frames of a sorted set into flight: written there first, removed last.
 local function take_sorted(key, frames, most)
   for i = 1, math.min(#frames, most) do
     if taken >= want or bytes <= 0 then return end
-    local frame = frames[i]
-    if not split(frame) then frame = header(frame) end -- somebody else's ZADD, without a header
-    call('HSET', HELD, claim(frame), frame)
+    local n, frame = number(), frames[i]
+    local id, _, crashes = split(frame)
+    if not id then frame = first_frame(n, frame) end -- somebody else's ZADD, without a header
+    if id and tonumber(crashes) >= SUSPECT_AFTER then
+      call('LPUSH', SUSPECTS, frame) -- a suspect that failed without a crash: its next attempt is alone, too
+    else
+      call('HSET', HELD, claim(n, frame), frame)
+    end
     call('ZREM', key, frames[i])
   end
 end
@@ -93,9 +102,10 @@ local function take_list(key)
       local payload = chunk[#chunk - used]
       used = used + 1
       if payload ~= '' then
+        local n = number()
         local frame
-        if #payload > largest then frame = oversized(payload) else frame = header(payload) end
-        if frame then claim(frame) end
+        if #payload > largest then frame = oversized(n, payload) else frame = first_frame(n, payload) end
+        if frame then claim(n, frame) end
       end
     end
     if #reply >= first then call('HSET', HELD, unpack(reply, first)) end
@@ -106,8 +116,9 @@ end
 
 if suspects > 0 and want > 0 then
   if call('HLEN', HELD) == META and others == 0 then
-    local frame = call('LRANGE', SUSPECTS, -1, -1)[1]
-    call('HSET', HELD, claim(frame), frame)
+    local n, frame = number(), call('LRANGE', SUSPECTS, -1, -1)[1]
+    if not split(frame) then frame = first_frame(n, frame) end
+    call('HSET', HELD, claim(n, frame), frame)
     call('LTRIM', SUSPECTS, 0, -2)
     call('ZREM', WORKERS, '*alone')
     want = 0

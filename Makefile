@@ -1,0 +1,60 @@
+# PYTHON names another interpreter, VENV another folder for the environment (relative), JOBS the tests run at a time.
+VENV ?= .venv
+PYTHON ?=
+# The system tests wait more than they compute, so there are more jobs than cores.
+JOBS ?= 4
+
+BIN := $(VENV)/bin
+# The set-up script puts a redis-server into this folder when the machine has none.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/
+PYTEST := $(RUN)pytest --numprocesses=$(JOBS) --dist=loadgroup
+export PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types layers cover pytest unit broker system bench clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+demo: $(VENV)/.ready-cli ## set up what is missing, then show the worker at work
+	@$(RUN)multiworker demo
+
+test: lint types layers cover ## set up what is missing, then run all checks and tests
+
+lint: $(VENV)/.ready-dev ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-dev ## static types
+	$(BIN)/mypy
+
+layers: $(VENV)/.ready-dev ## which module may import which
+	$(BIN)/lint-imports
+
+cover: $(VENV)/.ready-dev ## every test, with branch coverage
+	$(PYTEST) --cov --cov-report=term-missing
+
+pytest: $(VENV)/.ready-dev ## every test, without coverage
+	$(PYTEST)
+
+unit: $(VENV)/.ready-dev ## tests without I/O
+	$(PYTEST) tests/unit
+
+broker: $(VENV)/.ready-dev ## tests against a real Redis
+	$(PYTEST) tests/broker
+
+system: $(VENV)/.ready-dev ## tests with real processes and signals
+	$(PYTEST) tests/system
+
+bench: $(VENV)/.ready-bench ## throughput beside that of other task queues
+	$(RUN)python bench/throughput.py
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv-* dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed anew only when the dependencies or the way of installing them change.
+$(VENV)/.ready-%: pyproject.toml etc/setup.sh
+	@etc/setup.sh $(VENV) $*

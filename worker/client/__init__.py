@@ -1,0 +1,131 @@
+"""The producer's side. These functions use the Redis that the environment names; a Client of your own uses any.
+
+The Redis URL is MULTIWORKER_REDIS, else REDIS_URL, else redis://localhost:6379/0; the largest payload is
+MULTIWORKER_MAX_PAYLOAD, else 256 KiB.
+"""
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from multiworker.worker.client.sender import MAX_PAYLOAD, QUEUE, Client
+from multiworker.worker.settings import Settings, parse_size
+
+__all__ = ["MAX_PAYLOAD", "QUEUE", "Client", "aenqueue", "aenqueue_many", "default_client", "enqueue", "enqueue_many"]
+
+_LOCAL: str = Settings().redis
+
+
+def enqueue(
+    type: str,  # noqa: A002 - the task's key has this name
+    data: Any = None,
+    *,
+    id: str | None = None,  # noqa: A002 - the task's key has this name
+    delay: float | timedelta | None = None,
+    queue: str = QUEUE,
+) -> str:
+    """Send a task, and return once Redis has it. It is sent once, and never again, whatever happens.
+
+    Args:
+        type: the task's type, 1-200 characters.
+        data: what its handler gets; multiworker.worker.client.encode says what it may be. With None the key is left
+            out; a handler gets None then, too.
+        id: an id of your own, 1-200 characters, for logs and `current()`; two tasks may share one. None draws one.
+        delay: seconds to put it off, at most ten years.
+        queue: the list.
+
+    Returns:
+        The task's id.
+
+    Raises:
+        EncodeError: the task cannot be sent as it is; it was not.
+        ValueError: id or delay cannot be; the task was not sent.
+        SettingsError: queue or Redis URL cannot be; the task was not sent.
+        RedisUnavailable: Redis refused, or did not answer: whether it has the task is unknown.
+    """
+    return default_client().enqueue(type, data, id=id, delay=delay, queue=queue)
+
+
+async def aenqueue(
+    type: str,  # noqa: A002 - the task's key has this name
+    data: Any = None,
+    *,
+    id: str | None = None,  # noqa: A002 - the task's key has this name
+    delay: float | timedelta | None = None,
+    queue: str = QUEUE,
+) -> str:
+    """Send a task without blocking the event loop; what is sent at the same time shares round trips.
+
+    If the caller is cancelled meanwhile, the task may be sent all the same.
+
+    Args:
+        type: as for enqueue, and so are the others.
+        data: as for enqueue.
+        id: as for enqueue.
+        delay: as for enqueue.
+        queue: as for enqueue.
+
+    Returns:
+        The task's id.
+
+    Raises:
+        EncodeError, ValueError, SettingsError, RedisUnavailable: as enqueue.
+    """
+    return await default_client().aenqueue(type, data, id=id, delay=delay, queue=queue)
+
+
+def enqueue_many(
+    tasks: Iterable[tuple[str, Any]], *, delay: float | timedelta | None = None, queue: str = QUEUE
+) -> list[str]:
+    """Send many tasks, about a thousand in a round trip. All are checked before the first is sent.
+
+    Args:
+        tasks: type and data of each; they are taken in this order.
+        delay: seconds to put all of them off.
+        queue: the list.
+
+    Returns:
+        Their ids, in order.
+
+    Raises:
+        EncodeError, ValueError, SettingsError: as enqueue; none was sent.
+        RedisUnavailable: Redis refused, or did not answer; the message says how many tasks it surely has.
+    """
+    return default_client().enqueue_many(tasks, delay=delay, queue=queue)
+
+
+async def aenqueue_many(
+    tasks: Iterable[tuple[str, Any]], *, delay: float | timedelta | None = None, queue: str = QUEUE
+) -> list[str]:
+    """Send many tasks without blocking the event loop.
+
+    Args:
+        tasks: as for enqueue_many, and so are the others.
+        delay: as for enqueue_many.
+        queue: as for enqueue_many.
+
+    Returns:
+        Their ids, in order.
+
+    Raises:
+        EncodeError, ValueError, SettingsError, RedisUnavailable: as enqueue_many.
+    """
+    return await default_client().aenqueue_many(tasks, delay=delay, queue=queue)
+
+
+def default_client() -> Client:
+    """Return the client of the Redis that the environment names.
+
+    Raises:
+        SettingsError: a variable cannot be.
+    """
+    size = os.environ.get("MULTIWORKER_MAX_PAYLOAD")
+    url = os.environ.get("MULTIWORKER_REDIS") or os.environ.get("REDIS_URL") or _LOCAL
+    return _client(url, parse_size(size) if size else MAX_PAYLOAD)
+
+
+@cache
+def _client(url: str, max_payload: int) -> Client:
+    return Client(url, max_payload=max_payload)

@@ -1,0 +1,64 @@
+"""Starts runs, each apart from the others.
+
+A run has an asyncio task of its own; but to make one costs more than many a short handler. So runs that were claimed
+together begin in one task, one after the other, for as long as each ends without having waited and leaves no trace
+there. As soon as one waits, all that have not begun get tasks of their own.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+
+from multiworker.worker.context import CURRENT
+from multiworker.worker.executor import Executor, Run
+from multiworker.worker.outcome import Outcome
+
+
+class Runner:
+    """Runs tasks and reports how they ended.
+
+    Args:
+        executor: turns a run into its outcome.
+        ended: called with each run and its outcome.
+    """
+
+    def __init__(self, executor: Executor, ended: Callable[[Run, Outcome], None]) -> None:
+        self._executor = executor
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._shared: set[asyncio.Task[None]] = set()
+
+    def start(self, runs: list[Run]) -> None:
+        """Start runs, in this order.
+
+        Args:
+            runs: taken over by the runner.
+        """
+        if not runs:
+            return
+        runs.reverse()
+        task = self._loop.create_task(self._together(runs))
+        self._shared.add(task)
+        task.add_done_callback(self._shared.discard)
+
+    async def _together(self, runs: list[Run]) -> None:
+        task = asyncio.current_task()
+        CURRENT.set(None)
+        clean = contextvars.copy_context()
+        spread = self._loop.call_soon(self._spread, runs, clean)  # comes to its turn if this task waits
+        while runs:
+            run = runs.pop()
+            run.task = task
+            self._ended(run, await self._executor.execute(run))
+            CURRENT.set(None)
+            if contextvars.copy_context() != clean or (task and task.cancelling()):
+                self._spread(runs, clean)  # this one has left a trace that the others must not see
+        spread.cancel()
+
+    def _spread(self, runs: list[Run], clean: contextvars.Context) -> None:
+        while runs:
+            run = runs.pop()
+            run.task = self._loop.create_task(self._apart(run), context=clean.copy())
+
+    async def _apart(self, run: Run) -> None:
+        self._ended(run, await self._executor.execute(run))
