@@ -60,10 +60,20 @@ class Child:
         due = self.record[Word.WISH] == Wish.RECYCLE
         return Seat(self.pid, self.slot, due or self.generation != generation, self.stage)
 
-    def useful(self) -> bool:
-        """It was ready and settled a task."""
+    @property
+    def booted(self) -> bool:
+        """It has been ready."""
+        return self.record[Word.CONTACT] > 0
+
+    @property
+    def in_order(self) -> bool:
+        """If it ends now, without an error, it has been told to leave."""
+        return self.stage is Stage.DRAIN
+
+    def useful(self, now: float) -> bool:
+        """It was ready and settled a task, or was there for one for a while."""
         settled = self.record[Word.DONE] + self.record[Word.RETRIED] + self.record[Word.DEAD]
-        return self.record[Word.BEAT] > 0 and settled > 0
+        return self.booted and (settled > 0 or now - self.born > STABLE)
 
     def stable(self, now: float) -> bool:
         """It has been ready for a while."""
@@ -104,7 +114,8 @@ class Child:
     def ended(self, code: int) -> None:
         """Leave word in the scoreboard for whoever gives its tasks back."""
         self.record.ending = code
-        self.record[Word.WHY] = Why.DEAD if self.blamed else Why.LEFT
+        left = not self.blamed or (code == 0 and self.in_order)
+        self.record[Word.WHY] = Why.LEFT if left else Why.DEAD
         if self.record.worker and self.record[Word.STATE] != State.SETTLED:
             self.record[Word.STATE] = State.LOST
         else:

@@ -3,6 +3,7 @@
 One thread for life, no event loop, no Redis, no user code, no file descriptor per child. The only wait is sigtimedwait.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -19,7 +20,7 @@ from multiworker.supervisor.cores import core_count, usable_cores
 from multiworker.supervisor.pidfile import AlreadyRunningError, lock
 from multiworker.supervisor.plan import Stage, reconcile
 from multiworker.supervisor.redis_server import RedisServer
-from multiworker.supervisor.restart import Slots
+from multiworker.supervisor.restart import GIVE_UP, Patience, Slots
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.scoreboard import NO_QUOTA, Scoreboard, State, Total, Wish, Word, runtime_directory
@@ -30,11 +31,11 @@ log = logging.getLogger("multiworker.supervisor")
 TICK = 0.25
 """Seconds between two passes when no signal comes."""
 LATE = 5.0
-"""Seconds between two passes from which on the parent itself was stopped, so that old beats prove nothing."""
+"""Seconds between two passes from which on the parent itself was stopped; so long old beats prove nothing then."""
 FAILED_BOOTS = 3
 """Boots of a generation that may fail before it is abandoned."""
-GIVE_UP = 60.0
-"""Seconds of crashes without a stable child after which the parent gives up."""
+RELOAD_PAUSE = 1.0
+"""Seconds between two reloads; what SIGHUPs ask for in between is done at once, after it."""
 RECOVER_AGAIN = 1.0
 """Seconds after which another child is asked to give a dead one's tasks back."""
 SWEEP_TIME = 10.0
@@ -51,31 +52,44 @@ def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
     Returns:
         The exit code.
     """
-    locks: list[int] = []
-    try:
-        if settings.pidfile:
-            locks.append(lock(Path(settings.pidfile)))
-        server = RedisServer(settings.redis) if is_embedded(settings.redis) else None
-        if server:
-            locks.append(server.lock())
-        directory = runtime_directory()
-        board = Scoreboard.create(directory / f"{settings.name or 'unnamed'}.{os.getpid()}.board", 2 * MAX_PROCS + 2)
-    except AlreadyRunningError as error:
-        log.error("already running: %s", error)  # noqa: TRY400
-        return Exit.TEMPFAIL
-    except SettingsError as error:
-        log.error("%s", error)  # noqa: TRY400
-        return Exit.USAGE
-    except OSError as error:
-        log.error("cannot write %s: %s", error.filename, error.strerror)  # noqa: TRY400
-        return Exit.CANTCREAT
     signals.block()
-    try:
-        return Parent(settings, resolve, board, server, locks).live()
-    finally:
-        board.path.unlink(missing_ok=True)
-        if settings.pidfile:
-            Path(settings.pidfile).unlink(missing_ok=True)
+    with contextlib.ExitStack() as undo:
+        try:
+            parent = _prepare(settings, resolve, undo)
+        except AlreadyRunningError as error:
+            log.error("already running: %s", error)
+            return Exit.TEMPFAIL
+        except SettingsError as error:
+            log.error("%s", error)
+            return Exit.USAGE
+        except OSError as error:
+            log.error("cannot write %s: %s", error.filename, error.strerror)
+            return Exit.CANTCREAT
+        return parent.live()
+
+
+def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextlib.ExitStack) -> "Parent":
+    """Take the locks and make the scoreboard; `undo` removes the files again."""
+    locks: list[int] = []
+    if settings.pidfile:
+        path = Path(settings.pidfile)
+        locks.append(lock(path))
+        undo.callback(path.unlink, missing_ok=True)
+    server = RedisServer(settings.redis) if is_embedded(settings.redis) else None
+    if server:
+        locks.append(server.lock())
+    directory = runtime_directory()
+    _remove_left_boards(directory)
+    board = Scoreboard.create(directory / f"{settings.name or 'unnamed'}.{os.getpid()}.board", 2 * MAX_PROCS + 2)
+    undo.callback(board.path.unlink, missing_ok=True)
+    return Parent(settings, resolve, board, server, locks)
+
+
+def _remove_left_boards(directory: Path) -> None:
+    """Remove the scoreboards of parents that were killed; children of theirs that still drain keep theirs mapped."""
+    for path in directory.glob("*.board"):
+        if not Path("/proc", path.stem.rpartition(".")[2]).exists():
+            path.unlink(missing_ok=True)
 
 
 class Parent:
@@ -97,7 +111,7 @@ class Parent:
         server: RedisServer | None,
         locks: list[int],
     ) -> None:
-        self._settings = settings
+        self._settings = self._good_settings = settings
         self._resolve = resolve
         self._board = board
         self._server = server
@@ -108,10 +122,13 @@ class Parent:
         self._generation = self._last_generation = 1
         self._good_generation = 0
         self._failed_boots = 0
-        self._crashed = False
+        self._reload_asked = False
+        self._reloaded_at = -RELOAD_PAUSE
         self._quiet = False
+        self._survives_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._exit: int | None = None
-        self._stable_at = self._passed_at = time.monotonic()
+        self._passed_at = self._check_from = time.monotonic()
+        self._patience = Patience(self._passed_at)
         self._asked_at = 0.0
         self._title = ""
 
@@ -142,19 +159,21 @@ class Parent:
     def _pass(self) -> None:
         """Make reality match the table, once."""
         now = time.monotonic()
-        on_time = now - self._passed_at < LATE
+        if now - self._passed_at > LATE:
+            self._check_from = now + LATE
         self._passed_at = now
-        for pid, code in process.reap():
-            self._reaped(pid, code, now)
+        self._reap(now)
         bookkeeping.retire_settled(self._board, [child.record for child in self._children.values()])
         if self._server:
             self._server.keep_running(now)
-        if on_time:
+        if now >= self._check_from:
             for child in list(self._children.values()):
                 child.check(self._settings, now)
         self._recover_lost(now)
         self._hand_out_quota()
         if self._exit is None:
+            if self._reload_asked and now - self._reloaded_at >= RELOAD_PAUSE:
+                self._reload(now)
             self._reconcile(now)
             self._judge(now)
         self._show()
@@ -166,7 +185,9 @@ class Parent:
             return
         log.info("%s from pid %d uid %d", arrival.number.name, arrival.sender, arrival.uid)
         if arrival.number is signal.SIGHUP and not arrival.by_kernel:
-            self._reload()
+            self._reload_asked = True
+        elif arrival.number is signal.SIGHUP and self._survives_hangup:
+            log.info("the terminal is gone; SIGHUP was ignored at the start, so this goes on")
         elif arrival.number in (signal.SIGTERM, signal.SIGHUP):
             self._stop(Exit.OK)
         elif arrival.number is signal.SIGINT:
@@ -183,14 +204,14 @@ class Parent:
             step = 1 if arrival.number is signal.SIGTTIN else -1
             self._wanted = min(MAX_PROCS, max(1, self._wanted + step))
 
-    def _reload(self) -> None:
+    def _reload(self, now: float) -> None:
         """Begin a new generation with the settings and code on disk; the old one stays until it is replaced."""
-        if self._exit is not None:
-            return
+        self._reload_asked = False
+        self._reloaded_at = now
         try:
             self._settings = self._resolve()
         except SettingsError as error:
-            log.error("reload refused, the settings stay as they are: %s", error)  # noqa: TRY400
+            log.error("reload refused, the settings stay as they are: %s", error)
             return
         self._last_generation += 1
         self._generation = self._last_generation
@@ -218,6 +239,11 @@ class Parent:
 
     # What deaths change
 
+    def _reap(self, now: float) -> None:
+        ours = {*self._children, self._server.pid if self._server else 0}
+        for pid, code in process.reap(ours):
+            self._reaped(pid, code, now)
+
     def _reaped(self, pid: int, code: int, now: float) -> None:
         if self._server and self._server.reaped(pid, code, now):
             return
@@ -225,17 +251,21 @@ class Parent:
         if child is None:
             log.debug("reaped a stranger, pid %d", pid)
             return
-        finished = child.record[Word.WISH] == Wish.FINISHED
-        booted = child.record[Word.BEAT] > 0
+        finished = child.record[Word.WISH] == Wish.FINISHED and code == Exit.OK
+        in_order = child.draining or (child.in_order and code == Exit.OK)
+        booted, useful = child.booted, child.useful(now)
         child.ended(code)
-        if finished and code == Exit.OK:
+        if finished:
             self._stop(Exit.OK)
-        elif code == Exit.OK or child.draining:
+        elif in_order:
             log.info("%s left: %s", child.name, say_code(code))
+            if booted:
+                self._slots.left()
+                self._patience.well(now)
         else:
             log.error("%s died: %s", child.name, say_code(code))
-            self._crashed = True
-            self._slots.died(child.slot, now, random.random(), useful=child.useful())  # noqa: S311 - jitter
+            self._patience.died(now, useful=useful)
+            self._slots.died(child.slot, now, random.random(), useful=useful)  # noqa: S311 - jitter
             if not booted:
                 self._boot_failed(child, code)
         self._asked_at = 0.0
@@ -250,7 +280,8 @@ class Parent:
         self._failed_boots += 1
         if self._failed_boots >= FAILED_BOOTS and self._generation != self._good_generation:
             log.error("reload failed: generation %d does not boot; the old one stays", self._generation)
-            self._generation = self._good_generation
+            self._generation, self._settings = self._good_generation, self._good_settings
+            self._wanted = self._settings.procs or core_count()
             self._slots.forget()
 
     def _recover_lost(self, now: float) -> None:
@@ -268,16 +299,30 @@ class Parent:
         """With no child left, fork one that only gives back what dead ones hold."""
         if not bookkeeping.anybody_lost(self._board):
             return
-        pid = process.fork(self._sweeper, close=self._locks)
+        try:
+            pid = process.fork(self._sweeper, close=self._locks)
+        except OSError as error:
+            log.error("cannot fork, tasks of dead children stay until their lease is over: %s", error.strerror)
+            return
         deadline = time.monotonic() + SWEEP_TIME
-        while time.monotonic() < deadline:
-            if any(reaped == pid for reaped, _ in process.reap()):
-                break
+        while not self._has_ended(pid):
+            if time.monotonic() >= deadline:
+                process.send(pid, signal.SIGKILL)
             for _ in signals.arrivals(TICK):
-                pass
-        else:
-            process.send(pid, signal.SIGKILL)
+                continue
         bookkeeping.retire_settled(self._board, alive=())
+
+    def _has_ended(self, sweeper: int) -> bool:
+        """Keep the embedded Redis running for the sweeper, and tell whether that has ended."""
+        now = time.monotonic()
+        ended = False
+        for pid, code in process.reap([sweeper]):
+            ended = ended or pid == sweeper
+            if self._server:
+                self._server.reaped(pid, code, now)
+        if self._server and not ended:
+            self._server.keep_running(now)
+        return ended
 
     # What the table asks for
 
@@ -292,15 +337,14 @@ class Parent:
             self._children[pid].drain(self._settings.grace)
         current = [seat for seat in seats if not seat.stale and seat.stage is Stage.READY]
         if len(current) >= self._wanted and self._good_generation != self._generation:
-            self._good_generation = self._generation
+            self._good_generation, self._good_settings = self._generation, self._settings
             log.info("generation %d is ready: %d children", self._generation, len(current))
 
     def _judge(self, now: float) -> None:
         """Give up when children crash again and again; Redis being away is no crash."""
-        waiting = any(child.record[Word.STATE] == State.CONNECT for child in self._children.values())
-        if not self._crashed or waiting or any(child.stable(now) for child in self._children.values()):
-            self._stable_at = now
-        if now - self._stable_at > GIVE_UP:
+        if any(child.record[Word.STATE] == State.CONNECT or child.stable(now) for child in self._children.values()):
+            self._patience.well(now)
+        if self._patience.over(now):
             log.error("no child has been stable for %g s: giving up", GIVE_UP)
             self._stop(Exit.SOFTWARE)
 
@@ -317,7 +361,7 @@ class Parent:
         try:
             pid = process.fork(lambda: self._child_life(slot, index), close=self._locks)
         except OSError as error:
-            log.error("cannot fork: %s", error.strerror)  # noqa: TRY400
+            log.error("cannot fork: %s", error.strerror)
             record.clear()
             self._slots.died(slot, time.monotonic(), random.random(), useful=False)  # noqa: S311 - jitter
             return
@@ -339,6 +383,7 @@ class Parent:
     def _sweeper(self) -> int:
         from multiworker.worker.process import sweep  # noqa: PLC0415 - only children may load redis and asyncio
 
+        setproctitle(f"multiworker: sweep{self._named()}")
         return sweep(self._settings, self._board)
 
     def _hand_out_quota(self) -> None:

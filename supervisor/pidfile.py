@@ -24,13 +24,24 @@ def lock(path: Path) -> int:
         AlreadyRunningError: somebody else has it.
         OSError: it cannot be written.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        other = os.read(fd, 32).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise AlreadyRunningError(f"{path} is locked by process {other or '?'}, which is running") from None
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.read(fd, 32).decode("ascii", "replace").strip()
+            os.close(fd)
+            raise AlreadyRunningError(f"{path} is locked by process {other or '?'}, which is running") from None
+        if _is_at(path, fd):
+            break
+        os.close(fd)  # its last owner removed it between the two calls above
     os.ftruncate(fd, 0)
     os.write(fd, f"{os.getpid()}\n".encode())
     return fd
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -1,5 +1,6 @@
 """The one place that forks, and the one that reaps."""
 
+import contextlib
 import ctypes
 import faulthandler
 import logging
@@ -7,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from multiworker.supervisor.signals import CONTROL
 from multiworker.worker.errors import Exit
@@ -35,8 +36,7 @@ def fork(life: Callable[[], int], *, close: Sequence[int] = ()) -> int:
     Raises:
         OSError: the system refuses.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -46,10 +46,9 @@ def fork(life: Callable[[], int], *, close: Sequence[int] = ()) -> int:
         _become_child(parent, close)
         code = life()
     except BaseException:  # noqa: BLE001 - whatever it was, no part of the parent's code may run in the child
-        log.error("child failed: %s", traceback.format_exc(limit=-12))  # noqa: TRY400
+        log.error("child failed: %s", traceback.format_exc(limit=-12))
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os._exit(code)
 
 
@@ -58,12 +57,16 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         os.execv(arguments[0], list(arguments))  # noqa: S606 - no shell is wanted
     except OSError as error:
-        log.error("cannot run %s: %s", arguments[0], error.strerror)  # noqa: TRY400
+        log.error("cannot run %s: %s", arguments[0], error.strerror)
     return Exit.OSERR
 
 
-def reap() -> Iterator[tuple[int, int]]:
-    """Collect every child that has ended, with whatever it has left behind in its process group.
+def reap(ours: Container[int]) -> Iterator[tuple[int, int]]:
+    """Collect every child that has ended.
+
+    Args:
+        ours: pids from fork(). Whatever they have left behind in their process groups is ended; what other children
+            leave behind, which a process with pid 1 inherits, is none of our business.
 
     Yields:
         Its pid; and its exit code, or minus the signal that ended it.
@@ -75,7 +78,8 @@ def reap() -> Iterator[tuple[int, int]]:
             return
         if ended is None:
             return
-        send_group(ended.si_pid, signal.SIGKILL)  # the zombie still pins the id, so no stranger can be hit
+        if ended.si_pid in ours:
+            send_group(ended.si_pid, signal.SIGKILL)  # the zombie still pins the id, so no stranger can be hit
         pid, status = os.waitpid(ended.si_pid, 0)
         yield pid, os.waitstatus_to_exitcode(status)
 
@@ -94,6 +98,13 @@ def send_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         log.debug("nobody is left in the group of %d", pid)
+
+
+def _flush() -> None:
+    """Write out what is buffered. Nobody may be there to read it, but a child must not get past its end for that."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _become_child(parent: int, close: Sequence[int]) -> None:

@@ -44,6 +44,11 @@ class RedisServer:
         self._started_at = 0.0
         self._trouble = ""
 
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 while it does not run."""
+        return self._pid
+
     def lock(self) -> int:
         """Take the directory for this parent.
 
@@ -89,7 +94,7 @@ class RedisServer:
         log.info("embedded Redis in %s, pid %d", self._directory, self._pid)
 
     def _become_server(self, held: int) -> int:
-        os.set_inheritable(held, True)  # noqa: FBT003 - positional only
+        os.set_inheritable(held, True)
         os.umask(0o077)
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what it has to say belongs into the log
         return execute(self._command)
@@ -121,7 +126,7 @@ class RedisServer:
         send(self._pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIME
         while self._pid:
-            for pid, _ in reap():
+            for pid, _ in reap([self._pid]):
                 if pid == self._pid:
                     self._pid = 0
             if self._pid and time.monotonic() >= deadline:

@@ -6,6 +6,8 @@ FIRST, FACTOR, CAP = 0.1, 1.5, 30.0
 """Seconds before a second quick death is followed by a fork; its growth; and the longest wait (einhorn's curve)."""
 JITTER = 0.2
 """The wait varies by so much either way."""
+GIVE_UP = 60.0
+"""Seconds of crashes without a useful child after which the parent gives up."""
 BUDGET_WINDOW = 10.0
 """Seconds in which the fork budget refills by one fork for each wanted child."""
 
@@ -57,3 +59,42 @@ class Slots:
     def forked(self) -> None:
         """Take a fork from the budget."""
         self.tokens -= 1
+
+    def left(self) -> None:
+        """Give a fork back to the budget: a child that had been ready left in order."""
+        self.tokens += 1
+
+
+@dataclass
+class Patience:
+    """How long crashes go on without anybody doing useful work; Redis being away is no crash.
+
+    Args:
+        since: monotonic seconds of the last sign that things are well.
+        crashed: there was a crash after that.
+    """
+
+    since: float
+    crashed: bool = False
+
+    def died(self, now: float, *, useful: bool) -> None:
+        """Note the end of a child.
+
+        Args:
+            now: monotonic seconds.
+            useful: it had done what it was there for, so this is no crash loop.
+        """
+        if useful:
+            self.well(now)
+        else:
+            self.crashed = True
+
+    def well(self, now: float) -> None:
+        """Note that somebody works, or that all that is missing is Redis."""
+        self.since, self.crashed = now, False
+
+    def over(self, now: float) -> bool:
+        """Tell whether it is time to give up."""
+        if not self.crashed:
+            self.since = now
+        return now - self.since > GIVE_UP

@@ -42,7 +42,7 @@ class Arrival:
 
 
 def block() -> None:
-    """Block all control signals, from before the first fork to the exit. SIGCHLD needs a handler to be queued at all."""
+    """Block all control signals, from before the first fork to the exit. SIGCHLD needs a handler to be queued."""
     signal.pthread_sigmask(signal.SIG_BLOCK, CONTROL)
     signal.signal(signal.SIGCHLD, lambda *_: None)
 

@@ -13,11 +13,13 @@ import time
 
 from multiworker.worker.backoff import exponential
 from multiworker.worker.broker import Broker
+from multiworker.worker.commands import Recovered
 from multiworker.worker.connections import Wire
 from multiworker.worker.consumer import Consumer
 from multiworker.worker.errors import Exit, Fenced, RedisUnavailable
 from multiworker.worker.executor import Executor
-from multiworker.worker.lane import Lane, Ledger
+from multiworker.worker.lane import Lane
+from multiworker.worker.ledger import Ledger
 from multiworker.worker.limits import Limits
 from multiworker.worker.registry import Registry
 from multiworker.worker.scoreboard import NO_QUOTA, Record, Scoreboard, State, Wish, Word
@@ -97,18 +99,19 @@ class Child:
             try:
                 await self._register()
                 await self._upkeep.recover_lost()
-                self._became_ready()
-                return True
             except RedisUnavailable as error:
                 failures += 1
                 if failures % 5 == 1:
                     log.warning("waiting for Redis: %s", error)
                 if deadline is not None and time.monotonic() >= deadline:
-                    log.error("gave up on Redis after %g s: %s", self._settings.redis_wait, error)  # noqa: TRY400
+                    log.error("gave up on Redis after %g s: %s", self._settings.redis_wait, error)
                     return False
                 pause = exponential(failures, 0.5 + random.random() / 2, base=0.2, cap=2.0)  # noqa: S311 - jitter
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause)
+            else:
+                self._became_ready()
+                return True
         return False
 
     async def _register(self) -> None:
@@ -134,7 +137,7 @@ class Child:
         await self._end_tasks()
         if fenced:
             log.error("fenced: others were told that this worker is dead; its tasks are theirs")
-            self._leave(self._consumer.held)
+            self._settle_as_lost()
             return Exit.FENCED
         if consuming.done() and consuming.exception():
             await consuming
@@ -150,24 +153,32 @@ class Child:
             await asyncio.wait(tasks, timeout=FAREWELL)
 
     async def _give_back(self, consuming: "asyncio.Future[None]") -> None:
-        """Let Redis know what ended last, and return the rest; a task that still runs is left to the parent to return."""
+        """Let Redis know what ended last and return the rest; what still runs is left to the parent to return."""
         await asyncio.wait([consuming], timeout=FAREWELL)
         consuming.cancel()
         if self._consumer.running or self._executor.busy_threads:
             return
+        left: list[Recovered] = []
         try:
             async with asyncio.timeout(FAREWELL):
                 for lane in self._lanes:
-                    await lane.broker.recover(lane.broker.worker, "left", "")
+                    left += filter(None, [await lane.broker.recover(lane.broker.worker, "left", "")])
         except (RedisUnavailable, TimeoutError) as error:
             log.warning("tasks could not be given back now: %s", error)
             return
-        self._leave(self._consumer.held)
+        if left:
+            self._settled(Ledger.of(left))
+        else:
+            self._settle_as_lost()
 
-    def _leave(self, given_back: int) -> None:
-        self._ledger.given_back += given_back
-        self._report()
-        self._record[Word.IN_FLIGHT] = 0
+    def _settle_as_lost(self) -> None:
+        """Others have given back what was held here."""
+        self._ledger.given_back += self._consumer.held
+        self._settled(self._ledger)
+
+    def _settled(self, ledger: Ledger) -> None:
+        """Close the books: nothing is held any more."""
+        ledger.write(self._record, 0)
         self._record[Word.STATE] = State.SETTLED
 
     async def _beat(self) -> None:
@@ -202,15 +213,9 @@ class Child:
         return self._record[Word.QUOTA]
 
     def _report(self) -> None:
-        record, ledger = self._record, self._ledger
-        record[Word.CLAIMED] = ledger.claimed
-        record[Word.DONE] = ledger.done
-        record[Word.RETRIED] = ledger.retried
-        record[Word.DEAD] = ledger.dead
-        record[Word.GIVEN_BACK] = ledger.given_back
-        record[Word.IN_FLIGHT] = self._consumer.held
-        record[Word.CONTACT] = time.monotonic_ns()
-        if record[Word.QUOTA] != NO_QUOTA:
+        self._ledger.write(self._record, self._consumer.held)
+        self._record[Word.CONTACT] = time.monotonic_ns()
+        if self._record[Word.QUOTA] != NO_QUOTA:
             self._tell_parent()  # it counts towards --max-tasks and hands out what is left
 
     def _wish(self, wish: Wish) -> None:

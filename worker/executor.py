@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,8 @@ class Run:
         frame: as it was claimed; its header is read only when somebody asks.
         queue: the list it came from.
         handler: who runs it.
-        payload: the whole task, decoded.
+        kind: its type.
+        payload: the whole task, decoded; a catch-all gets it as it is, and may change it.
         max_attempts: how often it may run.
         task: the asyncio task, while it runs.
     """
@@ -44,6 +45,7 @@ class Run:
     frame: bytes
     queue: str
     handler: Handler
+    kind: str
     payload: dict[str, Any]
     max_attempts: int
     task: "asyncio.Task[None] | None" = None
@@ -57,7 +59,7 @@ class Run:
     def describe(self) -> Current:
         """Return what its handler may know."""
         attempt = parse_frame(self.frame).attempt
-        return Current(self.label, self.payload["type"], attempt, self.queue, self.max_attempts)
+        return Current(self.label, self.kind, attempt, self.queue, self.max_attempts)
 
 
 class Executor:
@@ -104,7 +106,7 @@ class Executor:
             return parse_frame(raw), Dead(error.reason, error.detail, error.detail)
         if handler is None:
             return parse_frame(raw), Dead(Reason.NO_HANDLER, "no handler for this type", f"no handler for {kind!r}")
-        return Run(delivery, raw, queue, handler, task, handler.max_attempts or self._max_attempts)
+        return Run(delivery, raw, queue, handler, str(kind), task, handler.max_attempts or self._max_attempts)
 
     async def execute(self, run: Run) -> Outcome:
         """Run a task in the calling asyncio task, whose context is its own.
@@ -129,10 +131,6 @@ class Executor:
             return self._failed(run, error)
         return DONE
 
-    def close(self) -> None:
-        """Let idle threads go; those that still run a handler end with the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _failed(self, run: Run, error: BaseException) -> Outcome:
         if self.leaving and isinstance(error, asyncio.CancelledError):
             return GIVEN_BACK
@@ -145,13 +143,13 @@ class Executor:
             random=random.random(),  # noqa: S311 - jitter
         )
 
-    async def _in_thread(self, function: Callable[[Any], Any], argument: Any, timeout: float | None) -> None:
+    async def _in_thread(self, function: Callable[[Any], Any], argument: Any, limit: float | None) -> None:
         """Run a plain function in a thread, and wait for its real end: a thread cannot be left behind."""
         loop = asyncio.get_running_loop()
         call = _Call(function, argument)
         context = contextvars.copy_context()
         future = loop.run_in_executor(self._threads, context.run, call)
-        alarm = None if timeout is None else loop.call_later(timeout, call.interrupt)
+        alarm = None if limit is None else loop.call_later(limit, call.interrupt)
         self.busy_threads += 1
         future.add_done_callback(self._thread_ended)
         try:
@@ -168,13 +166,13 @@ class Executor:
             future.exception()  # read it, or asyncio complains when a cancelled task has left it behind
 
 
-async def _within(timeout: float, work: Awaitable[Any]) -> None:
+async def _within(limit: float, function: Callable[[Any], Any], argument: Any) -> None:
     try:
-        async with asyncio.timeout(timeout) as deadline:
-            await work
+        async with asyncio.timeout(limit) as deadline:
+            await function(argument)
     except TimeoutError:
         if deadline.expired():
-            raise HandlerTimeout(f"it ran longer than its timeout of {timeout:g} s") from None
+            raise HandlerTimeout(f"it ran longer than its timeout of {limit:g} s") from None
         raise
 
 
@@ -211,7 +209,7 @@ class _Call:
             raise RuntimeError("the handler raised StopIteration") from error
 
     def interrupt(self) -> None:
-        """Raise HandlerTimeout inside the function, unless it has ended; a call blocked in C notices when it returns."""
+        """Raise HandlerTimeout in the function, unless it has ended; a call blocked in C notices when it returns."""
         with self._lock:
             if self._thread is not None:
                 self._interrupted = True

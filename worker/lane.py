@@ -8,28 +8,10 @@ from dataclasses import dataclass, field
 from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Settle, StepReply
 from multiworker.worker.executor import Run
+from multiworker.worker.ledger import Ledger
 from multiworker.worker.outcome import Dead, RetryIn
 
 log = logging.getLogger("multiworker.worker")
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Tasks by what became of them. claimed = done + retried + dead + given_back + what is held.
-
-    Args:
-        claimed: taken from Redis.
-        done: acknowledged, and Redis confirmed it.
-        retried: put off for another attempt, confirmed.
-        dead: dead-lettered, confirmed.
-        given_back: left to others.
-    """
-
-    claimed: int = 0
-    done: int = 0
-    retried: int = 0
-    dead: int = 0
-    given_back: int = 0
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ import random
 import resource
 import time
 
-from multiworker.worker.lane import Ledger
+from multiworker.worker.ledger import Ledger
 from multiworker.worker.settings import Settings
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from multiworker.worker.broker import Broker
 from multiworker.worker.child import Child
@@ -41,7 +42,7 @@ def run_child(settings: Settings, board: Scoreboard, index: int, parent: int, *,
     try:
         registry = _import_handlers(settings)
     except HandlerImportError as error:
-        log.error("%s", one_line(error))  # noqa: TRY400 - the traceback follows, as one line
+        log.error("%s", one_line(error))
         log.info("traceback: %s", format_traceback(error.__cause__ or error))
         return Exit.CONFIG
     gc.collect()
@@ -78,7 +79,7 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
 
 def _import_handlers(settings: Settings) -> Registry:
     if "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.insert(0, str(Path.cwd()))
     if settings.settings:
         os.environ["DJANGO_SETTINGS_MODULE"] = settings.settings
         try:

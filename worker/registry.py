@@ -64,7 +64,7 @@ def handler(
         type: the task's type, 1-200 characters.
         max_attempts: how often a task may run, from 1; None takes ``--max-attempts``.
         timeout: seconds that a run may take, more than 0; None takes ``--timeout``.
-        backoff: seconds; a failed task waits a random time up to this, doubled at each further failure, at most an hour.
+        backoff: seconds; a failed task waits a random time up to this, doubled at each failure, at most an hour.
 
     Returns:
         The decorator.

@@ -9,6 +9,7 @@ from typing import Literal
 from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Recovered
 from multiworker.worker.errors import RedisUnavailable
+from multiworker.worker.ledger import Ledger
 from multiworker.worker.scoreboard import Record, Scoreboard, State, Why, Word
 
 log = logging.getLogger("multiworker.worker")
@@ -80,21 +81,13 @@ class Upkeep:
         if record[Word.STATE] != State.LOST or record.worker != worker:
             return  # another sibling was quicker
         if found:
-            self._book(record, found)
+            Ledger.of(found).write(record, 0)  # what it wrote itself may be older than its death
             log.info("worker %s ended by %s: %d tasks given back", worker, how, sum(one.given_back for one in found))
         else:
             record[Word.GIVEN_BACK] += record[Word.IN_FLIGHT]
-        record[Word.IN_FLIGHT] = 0
+            record[Word.IN_FLIGHT] = 0
         record[Word.STATE] = State.SETTLED
         self._tell_parent()
-
-    def _book(self, record: Record, found: Sequence[Recovered]) -> None:
-        """Replace what the dead child last wrote by what Redis knows: it may have died between the two."""
-        record[Word.CLAIMED] = sum(one.claimed for one in found)
-        record[Word.DONE] = sum(one.done for one in found)
-        record[Word.RETRIED] = sum(one.retried for one in found)
-        record[Word.DEAD] = sum(one.dead + one.buried for one in found)
-        record[Word.GIVEN_BACK] = sum(one.given_back for one in found)
 
     async def _reap_expired(self) -> None:
         for broker in self._brokers:
