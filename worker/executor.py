@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +158,7 @@ class Executor:
             if alarm:
                 alarm.cancel()
         if inspect.iscoroutine(result):  # a plain function around a coroutine function, as careless decorators make
-            await (result if timeout is None else _within(timeout, result))
+            await (result if limit is None else _within(limit, result))
 
     def _thread_ended(self, future: "asyncio.Future[Any]") -> None:
         self.busy_threads -= 1
@@ -166,10 +166,10 @@ class Executor:
             future.exception()  # read it, or asyncio complains when a cancelled task has left it behind
 
 
-async def _within(limit: float, function: Callable[[Any], Any], argument: Any) -> None:
+async def _within(limit: float, work: Awaitable[Any]) -> None:
     try:
         async with asyncio.timeout(limit) as deadline:
-            await function(argument)
+            await work
     except TimeoutError:
         if deadline.expired():
             raise HandlerTimeout(f"it ran longer than its timeout of {limit:g} s") from None
