@@ -14,10 +14,9 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from multiworker.supervisor import bookkeeping, process, signals
+from multiworker.supervisor import bookkeeping, pidfile, process, signals
 from multiworker.supervisor.children import Child, say_code
 from multiworker.supervisor.cores import core_count, usable_cores
-from multiworker.supervisor.pidfile import AlreadyRunningError, lock
 from multiworker.supervisor.plan import Stage, reconcile
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.restart import GIVE_UP, Patience, Slots
@@ -31,7 +30,7 @@ log = logging.getLogger("multiworker.supervisor")
 TICK = 0.25
 """Seconds between two passes when no signal comes."""
 LATE = 5.0
-"""Seconds between two passes from which on the parent itself was stopped; so long old beats prove nothing then."""
+"""Seconds between two passes from which on the parent itself was stopped, and for which old beats prove nothing then."""
 FAILED_BOOTS = 3
 """Boots of a generation that may fail before it is abandoned."""
 RELOAD_PAUSE = 1.0
@@ -56,7 +55,7 @@ def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
     with contextlib.ExitStack() as undo:
         try:
             parent = _prepare(settings, resolve, undo)
-        except AlreadyRunningError as error:
+        except pidfile.AlreadyRunningError as error:
             log.error("already running: %s", error)
             return Exit.TEMPFAIL
         except SettingsError as error:
@@ -73,8 +72,8 @@ def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextl
     locks: list[int] = []
     if settings.pidfile:
         path = Path(settings.pidfile)
-        locks.append(lock(path))
-        undo.callback(path.unlink, missing_ok=True)
+        locks.append(pidfile.lock(path))
+        undo.callback(pidfile.remove, path, locks[0])
     server = RedisServer(settings.redis) if is_embedded(settings.redis) else None
     if server:
         locks.append(server.lock())
@@ -159,8 +158,9 @@ class Parent:
     def _pass(self) -> None:
         """Make reality match the table, once."""
         now = time.monotonic()
-        if now - self._passed_at > LATE:
-            self._check_from = now + LATE
+        late = min(LATE, self._settings.stuck_timeout / 2)
+        if now - self._passed_at > late:
+            self._check_from = now + late
         self._passed_at = now
         self._reap(now)
         bookkeeping.retire_settled(self._board, [child.record for child in self._children.values()])

@@ -40,6 +40,17 @@ def lock(path: Path) -> int:
     return fd
 
 
+def remove(path: Path, fd: int) -> None:
+    """Remove a locked file, unless somebody else has put another one in its place.
+
+    Args:
+        path: as given to lock().
+        fd: as returned by lock(); it stays locked.
+    """
+    if _is_at(path, fd):
+        path.unlink(missing_ok=True)
+
+
 def _is_at(path: Path, fd: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))

@@ -4,12 +4,17 @@ import json
 import logging
 import re
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
 MAX_LINE = 4000
 """Characters of one log line; a pipe takes so much in one uninterrupted write (PIPE_BUF is 4,096 bytes)."""
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029"  # control characters and line separators
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"  # bidirectional marks and the byte order mark
+    "\ud800-\udfff]"  # lone surrogates, which no encoding can write
+)
 
 
 def one_line(text: object) -> str:
@@ -21,7 +26,7 @@ def one_line(text: object) -> str:
     Returns:
         The text with such characters written as escapes, cut at MAX_LINE characters.
     """
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text)[:MAX_LINE])
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text)[:MAX_LINE])[:MAX_LINE]
 
 
 def describe(error: BaseException) -> str:
@@ -38,7 +43,7 @@ class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO  4711 message key=value``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line; a traceback follows it only at debug level."""
+        """Return one line, in which a traceback has its line breaks escaped."""
         extra = "".join(f" {key}={one_line(value)}" for key, value in _extra(record).items())
         return f"{_time(record)} {record.levelname:<7} {record.process} {one_line(record.getMessage())}{extra}"
 
@@ -69,4 +74,10 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return getattr(record, "task", None) or {}
+    """Return the fields of a task, if the event is about one, and the end of the traceback, if it has one."""
+    task = getattr(record, "task", None) or {}
+    fields: dict[str, Any] = dict(task) if isinstance(task, dict) else {"task": task}  # other code may say task, too
+    if record.exc_info and record.exc_info[0]:
+        text = "".join(traceback.format_exception(*record.exc_info))
+        fields["traceback"] = text.strip()[-MAX_LINE // 2 :]
+    return fields

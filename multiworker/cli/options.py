@@ -1,0 +1,131 @@
+"""Options made from the fields of Settings: one set of names and checks for command line, environment and file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
+from typing import Any, TypeVar, get_args
+
+import click
+from click.core import ParameterSource
+
+from multiworker.cli.config import load
+from multiworker.cli.root import Failure
+from multiworker.worker.errors import Exit, SettingsError
+from multiworker.worker.settings import OPTION_NAMES, Settings, parse_size
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FIELDS = {option.name: option for option in fields(Settings)}
+_METAVARS = {"procs": "N|auto", "redis": "URL", "handler": "MODULE[:FUNC]", "settings": "MODULE", "pidfile": "FILE"}
+_METAVARS |= {"queue": "NAME", "name": "NAME"}
+_NUMBERS: dict[Any, tuple[str, str]] = {int: ("N", "a whole number"), float: ("SECONDS", "a number of seconds")}
+
+
+class SettingType(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 has no argument for it
+    """A setting's text, from wherever, or a number from the settings file.
+
+    Args:
+        option: the field of Settings.
+    """
+
+    envvar_list_splitter = ","
+
+    def __init__(self, option: "Field[Any]") -> None:
+        kind = next((part for part in get_args(option.type) if part in _NUMBERS), option.type)
+        metavar, self._what = _NUMBERS.get(kind, ("TEXT", "text"))
+        self._parse: Callable[[str], Any] = option.metadata.get("parse") or (kind if kind in _NUMBERS else str)
+        self.name = _METAVARS.get(option.name, "SIZE" if self._parse is parse_size else metavar)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn what was given into the setting's type."""
+        text = str(value)
+        try:
+            return self._parse(text)
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
+        except ValueError:
+            self.fail(f"is {self._what}, not {text!r}", param, ctx)
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Cut the variable of an option that may be repeated at its commas."""
+        return [part.strip() for part in rv.split(",") if part.strip()]
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Name the value in --help."""
+        return self.name
+
+
+def setting(name: str, **changes: Any) -> Callable[[F], F]:
+    """Return the decorator that gives a command the option of one field of Settings.
+
+    Its default is not shown by click, lest a value from environment or file be: it stands in the help text.
+
+    Args:
+        name: the field.
+        **changes: to click's arguments.
+    """
+    option = _FIELDS[name]
+    default = option.metadata.get("shown", option.default)
+    shown = ", ".join(default) if isinstance(default, tuple) else default
+    shown = f"{shown:g}" if isinstance(shown, float) else shown
+    flag = option.type is bool
+    text = option.metadata["help"] + (f"  [default: {shown}]" if shown not in {None, ""} and not flag else "")
+    choices = option.metadata.get("choices")
+    arguments: dict[str, Any] = {
+        "type": click.BOOL if flag else click.Choice(choices) if choices else SettingType(option),
+        "help": text,
+        "envvar": option.metadata.get("env", f"MULTIWORKER_{name.upper()}"),
+        "is_flag": flag,
+        "multiple": isinstance(option.default, tuple),
+        "default": option.default if flag else None,
+    }
+    return click.option(f"--{name.replace('_', '-')}", name, **(arguments | changes))
+
+
+def all_settings(command: F) -> F:
+    """Give a command every option of Settings, in order, and ``--config`` (a decorator)."""
+    for name in reversed(OPTION_NAMES):
+        command = setting(name)(command)
+    return config_option(command)
+
+
+def config_option(command: F) -> F:
+    """Give a command ``--config`` (a decorator); what the file says counts less than environment and command line."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        envvar="MULTIWORKER_CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="TOML file with options as keys, optionally under [multiworker].",
+    )(command)
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    if path:
+        ctx.meta["multiworker.config"] = path
+        try:
+            ctx.default_map = load(path)
+        except SettingsError as error:
+            raise Failure(str(error), Exit.CONFIG) from None
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """Make the settings from what a command was given.
+
+    Each value is tried alone first, so that an error is told of the option, variable or file that caused it.
+
+    Raises:
+        click.BadParameter: naming the option.
+    """
+    given = {
+        param.name: (param, ctx.params[param.name])
+        for param in ctx.command.params
+        if param.name in _FIELDS and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT
+    }
+    for name, (param, value) in given.items():
+        try:
+            Settings(**{name: value})
+        except SettingsError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+    return Settings(**{name: value for name, (_, value) in given.items()})

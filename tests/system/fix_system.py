@@ -1,0 +1,449 @@
+"""A pytest plugin: `multiworker start` as a user runs it, with its processes, log, scoreboard and a ledger of tasks."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+import redis
+
+from multiworker.worker.scoreboard import Record, Scoreboard, State, Word
+from tests.fix_redis import RedisServer
+
+T = TypeVar("T")
+
+PATIENCE = 40.0
+"""Seconds until an event that does not come counts as missing; a busy machine takes its time."""
+QUEUE = "async_tasks"
+
+HANDLERS = '''
+"""Tasks that note what they do. Their type says what, their data how; a gate is a file that lets them go on."""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import multiworker
+
+HERE = Path(__file__).parent
+LEDGER = os.open(HERE / "ledger.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+CODE = "one"
+
+
+def note(event, n):
+    entry = {"event": event, "n": n, "pid": os.getpid(), "attempt": multiworker.current().attempt, "code": CODE}
+    os.write(LEDGER, json.dumps(entry).encode() + b"\\n")
+
+
+def closed(data):
+    return not (HERE / data.get("gate", "gate")).exists()
+
+
+async def run(task):
+    data = task["data"]
+    note("start", data["n"])
+    await globals()["do_" + task["type"]](data)
+    note("end", data["n"])
+
+
+async def do_quick(data):
+    await asyncio.sleep(data.get("seconds", 0))
+
+
+async def do_hold(data):
+    while closed(data):
+        await asyncio.sleep(0.005)
+
+
+async def do_fail(data):
+    if multiworker.current().attempt <= data["times"]:
+        raise ValueError("as told")
+
+
+async def do_die(data):
+    if "exit" in data:
+        os._exit(data["exit"])
+    os.kill(os.getpid(), data["signal"])
+
+
+async def do_spawn(data):
+    await asyncio.create_subprocess_exec("sleep", "1000")
+    note("spawned", data["n"])
+    await do_hold(data)
+
+
+async def do_block(data):
+    while closed(data):
+        time.sleep(0.005)
+
+
+async def do_stubborn(data):
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            note("cancelled", data["n"])
+
+
+async def do_print(data):
+    print("a line that nobody reads")
+
+
+async def do_grow(data):
+    globals().setdefault("KEPT", []).append(b"x" * data["bytes"])
+
+
+@multiworker.handler("thread")
+def in_thread(data):
+    note("start", data["n"])
+    while closed(data):
+        time.sleep(0.005)
+    note("end", data["n"])
+
+
+@multiworker.handler("retried", backoff=0.05)
+async def retried(data):
+    note("start", data["n"])
+    await do_fail(data)
+    note("end", data["n"])
+'''
+
+
+def until(found: Callable[[], T | None], what: str, trouble: Callable[[], str] = str) -> T:
+    """Look again and again until something is there.
+
+    Args:
+        found: what to look at; anything true ends the wait.
+        what: is waited for, for the failure.
+        trouble: says more when it does not come.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not (result := found()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: did not come\n{trouble()}")
+        time.sleep(0.005)
+    return result
+
+
+class Engine:
+    """One parent with its children, in a session of its own, so that none of its processes can get away.
+
+    Args:
+        directory: its working directory, where the handlers lie.
+        url: of the Redis server.
+    """
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory = directory
+        self.url = url
+        self.client = redis.Redis.from_url(url, decode_responses=True)
+        self.log_file = directory / "log"
+        self.environment: dict[str, str] = {}
+        self._parents: list[subprocess.Popen[bytes]] = []
+        self._boards: dict[Path, Scoreboard] = {}
+        self.write_handlers()
+
+    # Before and at the start
+
+    def write_handlers(self, *changes: tuple[str, str]) -> None:
+        """Write the handler module anew, with texts replaced."""
+        text = HANDLERS
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (self.directory / "h.py").write_text(text)
+
+    def start(self, *options: str, procs: int | str = 2, wait: bool = True, before: str = "", **popen: Any) -> None:
+        """Start a parent.
+
+        Args:
+            options: of ``multiworker start``, beyond handler, Redis and number of children.
+            procs: how many children; a text is not told on the command line.
+            wait: until they are ready.
+            before: what a shell does before it becomes the parent.
+            popen: more for subprocess.Popen.
+        """
+        runtime = self.directory / "runtime"
+        runtime.mkdir(exist_ok=True)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
+        own = {"RUNTIME_DIRECTORY": str(runtime), "REDIS_URL": self.url, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": ""}
+        with self.log_file.open("ab") as log:
+            command = [*multiworker(), "start", "--handler", "h:run", *options]
+            if isinstance(procs, int):
+                command += ["--procs", str(procs)]
+            if before:
+                command = ["sh", "-c", f'{before}\nexec "$@"', "sh", *command]
+            how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True} | popen
+            parent = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=inherited | own | self.environment,
+                **how,
+            )
+        self._parents.append(parent)
+        if wait:
+            self.until_ready(int(procs))
+
+    # Processes
+
+    @property
+    def parent(self) -> subprocess.Popen[bytes]:
+        """The parent started last."""
+        return self._parents[-1]
+
+    @property
+    def pid(self) -> int:
+        """The parent's process id."""
+        return self.parent.pid
+
+    def processes(self) -> list[int]:
+        """Return every live process of the parents ever started, orphans included."""
+        sessions = {parent.pid for parent in self._parents}
+        return [pid for pid in psutil.pids() if _session(pid) in sessions and _is_alive(pid)]
+
+    def send(self, number: signal.Signals, pid: int | None = None) -> None:
+        """Send a signal to the parent, or to another of its processes."""
+        os.kill(pid or self.pid, number)
+
+    def exit_code(self) -> int:
+        """Wait until the parent has ended."""
+        until(lambda: self.parent.poll() is not None, "the parent's end", self.text)
+        return self.parent.returncode
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the parent in order, and see that it leaves no process behind and that its ledger adds up.
+
+        Returns:
+            Its exit code.
+        """
+        self.send(number)
+        return self.finish()
+
+    def finish(self) -> int:
+        """Wait until the parent ends by itself; see that it leaves no process behind and that its ledger adds up.
+
+        Returns:
+            Its exit code.
+        """
+        code = self.exit_code()
+        until(lambda: not self.processes(), "the end of all processes", self.text)
+        assert self.conserved(), self.text()
+        return code
+
+    def close(self) -> None:
+        """End everything at once, whatever state it is in."""
+        while alive := self.processes():
+            for pid in alive:
+                _kill(pid)
+            for parent in self._parents:
+                parent.poll()
+            time.sleep(0.005)
+        for parent in self._parents:
+            parent.wait()
+        self.client.close()
+
+    # What it shows
+
+    def text(self) -> str:
+        """Return the log so far."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def lines(self, pattern: str) -> list[str]:
+        """Return the log's lines that match."""
+        return [line for line in self.text().splitlines() if re.search(pattern, line)]
+
+    def until_line(self, pattern: str, count: int = 1) -> list[str]:
+        """Wait for so many matching lines in the log."""
+        return until(lambda: (found := self.lines(pattern))[count - 1 :] and found, f"log line {pattern}", self.text)
+
+    def conserved(self) -> dict[str, int]:
+        """Return the last line of conservation; empty if it does not add up."""
+        last = self.lines(r"claimed \d+ = ")[-1]
+        numbers = {name.strip(): int(n) for name, n in re.findall(r"([a-z][a-z ]*) (\d+)", last)}
+        ends = ("done", "retried", "dead", "given back", "in flight")
+        adds_up = last.endswith(": adds up") and numbers["claimed"] == sum(numbers[end] for end in ends)
+        return numbers if adds_up else {}
+
+    def records(self) -> list[Record]:
+        """Return the scoreboard's records in use."""
+        board = self.board()
+        return board.present if board else []
+
+    def board(self) -> Scoreboard | None:
+        """Return the scoreboard, if there is one."""
+        path = self.directory / "runtime" / f"unnamed.{self.pid}.board"
+        if path not in self._boards:
+            try:
+                self._boards[path] = Scoreboard.open(path)
+            except (FileNotFoundError, ValueError):  # there is none, or it is just being made
+                return None
+        return self._boards[path]
+
+    def ready(self, generation: int | None = None) -> list[int]:
+        """Return the pids of ready children."""
+        return [
+            record[Word.PID]
+            for record in self.records()
+            if record[Word.STATE] == State.READY and generation in (None, record[Word.GENERATION])
+        ]
+
+    def until_ready(self, count: int, generation: int | None = None) -> list[int]:
+        """Wait until exactly so many children are ready, and no other process is left of them.
+
+        Returns:
+            Their pids, ascending.
+        """
+
+        def found() -> list[int]:
+            if self.parent.poll() is not None:
+                pytest.fail(f"the parent ended with {self.parent.returncode}\n{self.text()}")
+            pids = sorted(self.ready(generation))
+            alive = sorted(pid for pid in self.processes() if pid != self.pid)
+            return pids if len(pids) == count and pids == alive else []
+
+        return until(found, f"{count} ready children", self.text)
+
+    # Tasks
+
+    def push(self, kind: str, *numbers: int, **data: Any) -> None:
+        """Push one task for each number, as any producer does."""
+        self.client.lpush(QUEUE, *[json.dumps({"type": kind, "data": {"n": n} | data}) for n in numbers])
+
+    def open_gate(self, gate: str = "gate") -> None:
+        """Let the tasks go on that wait for a gate."""
+        (self.directory / gate).touch()
+
+    def ledger(self, event: str = "start") -> list[dict[str, Any]]:
+        """Return what handlers have noted of an event, oldest first."""
+        path = self.directory / "ledger.jsonl"
+        entries = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [entry for entry in entries if entry["event"] == event]
+
+    def runs(self, event: str = "start") -> Counter[int]:
+        """Return how often each task has come to an event."""
+        return Counter(entry["n"] for entry in self.ledger(event))
+
+    def until_noted(self, count: int, event: str = "start") -> list[dict[str, Any]]:
+        """Wait until handlers have noted an event so often."""
+        return until(
+            lambda: (found := self.ledger(event))[count - 1 :] and found,
+            f"{count} x {event}",
+            lambda: f"{len(self.ledger(event))} so far\n{self.text()}",
+        )
+
+    def dead_letters(self) -> list[dict[str, str]]:
+        """Return the dead letters' fields."""
+        return [fields for _, fields in self.client.xrange("{%s}:dead" % QUEUE)]
+
+    def left_in_redis(self) -> dict[str, int]:
+        """Return how many tasks lie where in Redis; empty if there are none. The hand-off is the queue's head."""
+        prefix = "{%s}:" % QUEUE
+        waiting = [*self.client.lrange(QUEUE, 0, -1), *self.client.lrange(prefix + "handoff", 0, -1)]
+        places = {
+            "queue": sum(payload != "" for payload in waiting),
+            "scheduled": self.client.zcard(prefix + "scheduled"),
+            "suspects": self.client.llen(prefix + "suspects"),
+            "in flight": sum(len(self.held(key)) for key in self.client.scan_iter(prefix + "inflight:*")),
+        }
+        return {place: count for place, count in places.items() if count}
+
+    def held(self, key: str) -> list[str]:
+        """Return the frames in one worker's in-flight hash."""
+        return [frame for delivery, frame in self.client.hgetall(key).items() if "." in delivery]
+
+
+def multiworker() -> list[str]:
+    """Return the command, as the environment that runs the tests has installed it."""
+    return [str(Path(sys.executable).with_name("multiworker"))]
+
+
+def command_line(pid: int) -> str:
+    """Return what ps shows of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+@pytest.fixture
+def engine(tmp_path: Path, redis_url: str) -> Iterator[Engine]:
+    """An engine on the shared server, not started yet; all its processes are gone after the test."""
+    made = Engine(tmp_path, redis_url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def engine_of_its_own(tmp_path: Path, private_redis: RedisServer) -> Iterator[Engine]:
+    """An engine on a server that the test may stop and kill."""
+    made = Engine(tmp_path, private_redis.url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Watch:
+    """Looks at the scoreboard all the time, and knows the lowest number of ready children that it has seen.
+
+    Args:
+        engine: started.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        board = engine.board()
+        assert board
+        self.lowest = len(engine.ready())
+        self.looks = 0
+        self._board = board
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        before: list[int] = []
+        while not self._over.is_set():
+            states = [record[Word.STATE] for record in self._board.records[:32]]
+            if states == before:  # nothing changed between two looks, so these states were there at the same time
+                self.lowest = min(self.lowest, states.count(State.READY))
+                self.looks += 1
+            before = states

