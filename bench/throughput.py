@@ -113,7 +113,10 @@ def make_peers() -> None:
     print(f"installing the other task queues into {PEERS}", flush=True)
     venv.create(PEERS, with_pip=True, clear=True)
     pip = [str(PEERS / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--requirement", str(asked)], check=True)
+    done = subprocess.run([*pip, "--requirement", str(asked)], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"pip could not install the other task queues (--no-peers leaves them out): {done.stderr}")
+    (PEERS / ".gitignore").write_text("*\n")
     made.write_bytes(asked.read_bytes())
 
 

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from multiworker.worker.registry import handler
 
     __version__: str
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used."""
+        if name == "__version__":
+            value: Any = importlib.metadata.version("multiworker")
+        elif name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
 
 __all__ = [
     "Current",
@@ -57,18 +70,6 @@ _MODULES = {
     "registry": ("handler",),
 }
 _HOME = {name: f"multiworker.worker.{module}" for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
-    if name == "__version__":
-        value: Any = importlib.metadata.version("multiworker")
-    elif name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
 """The parent: signals and deaths only change its table; one pass makes reality match.
 
-One thread for life, no event loop, no Redis, no user code, no file descriptor per child. The only wait is sigtimedwait.
+One thread for life, no event loop, no Redis, no user code, no file descriptor per child. The only wait is for signals.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ log = logging.getLogger("multiworker.supervisor")
 TICK = 0.25
 """Seconds between two passes when no signal comes."""
 LATE = 5.0
-"""Seconds between two passes from which on the parent itself was stopped, and for which old beats prove nothing then."""
+"""Seconds between two passes from which on the parent itself was stopped; then old beats prove nothing for as long."""
 FAILED_BOOTS = 3
 """Boots of a generation that may fail before it is abandoned."""
 RELOAD_PAUSE = 1.0
@@ -127,7 +127,7 @@ class Parent:
         self._survives_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._exit: int | None = None
         self._passed_at = self._check_from = time.monotonic()
-        self._patience = Patience(self._passed_at)
+        self._patience = Patience()
         self._asked_at = 0.0
         self._title = ""
 
@@ -172,6 +172,7 @@ class Parent:
         self._recover_lost(now)
         self._hand_out_quota()
         if self._exit is None:
+            self._note_good_generation()
             if self._reload_asked and now - self._reloaded_at >= RELOAD_PAUSE:
                 self._reload(now)
             self._reconcile(now)
@@ -261,7 +262,7 @@ class Parent:
             log.info("%s left: %s", child.name, say_code(code))
             if booted:
                 self._slots.left()
-                self._patience.well(now)
+                self._patience.well()
         else:
             log.error("%s died: %s", child.name, say_code(code))
             self._patience.died(now, useful=useful)
@@ -335,15 +336,20 @@ class Parent:
                 self._fork(slot)
         for pid in plan.drain:
             self._children[pid].drain(self._settings.grace)
-        current = [seat for seat in seats if not seat.stale and seat.stage is Stage.READY]
-        if len(current) >= self._wanted and self._good_generation != self._generation:
+
+    def _note_good_generation(self) -> None:
+        """See whether all children of the wanted generation are ready: what a reload that fails goes back to."""
+        if self._good_generation == self._generation:
+            return
+        ready = [c for c in self._children.values() if c.generation == self._generation and c.stage is Stage.READY]
+        if len(ready) >= self._wanted:
             self._good_generation, self._good_settings = self._generation, self._settings
-            log.info("generation %d is ready: %d children", self._generation, len(current))
+            log.info("generation %d is ready: %d children", self._generation, len(ready))
 
     def _judge(self, now: float) -> None:
         """Give up when children crash again and again; Redis being away is no crash."""
         if any(child.record[Word.STATE] == State.CONNECT or child.stable(now) for child in self._children.values()):
-            self._patience.well(now)
+            self._patience.well()
         if self._patience.over(now):
             log.error("no child has been stable for %g s: giving up", GIVE_UP)
             self._stop(Exit.SOFTWARE)

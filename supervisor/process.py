@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
 
-from multiworker.supervisor.signals import CONTROL
+from multiworker.supervisor.signals import BLOCKED
 from multiworker.worker.errors import Exit
 
 log = logging.getLogger("multiworker.supervisor")
@@ -114,10 +114,10 @@ def _become_child(parent: int, close: Sequence[int]) -> None:
         os._exit(Exit.OK)
     for fd in close:
         os.close(fd)
-    for number in CONTROL:
+    for number in BLOCKED:
         signal.signal(number, signal.SIG_DFL)
     for number in _IGNORED_BY_CHILDREN:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable(sys.stderr.fileno())
     faulthandler.register(signal.SIGUSR2, file=sys.stderr.fileno(), all_threads=True)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, CONTROL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)

@@ -70,12 +70,12 @@ class Patience:
     """How long crashes go on without anybody doing useful work; Redis being away is no crash.
 
     Args:
-        since: monotonic seconds of the last sign that things are well.
-        crashed: there was a crash after that.
+        crashed: there was a crash, and no sign since then that things are well.
+        since: monotonic seconds of that crash.
     """
 
-    since: float
     crashed: bool = False
+    since: float = 0.0
 
     def died(self, now: float, *, useful: bool) -> None:
         """Note the end of a child.
@@ -85,16 +85,14 @@ class Patience:
             useful: it had done what it was there for, so this is no crash loop.
         """
         if useful:
-            self.well(now)
-        else:
-            self.crashed = True
+            self.well()
+        elif not self.crashed:
+            self.since, self.crashed = now, True
 
-    def well(self, now: float) -> None:
+    def well(self) -> None:
         """Note that somebody works, or that all that is missing is Redis."""
-        self.since, self.crashed = now, False
+        self.crashed = False
 
     def over(self, now: float) -> bool:
         """Tell whether it is time to give up."""
-        if not self.crashed:
-            self.since = now
-        return now - self.since > GIVE_UP
+        return self.crashed and now - self.since > GIVE_UP

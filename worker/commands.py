@@ -228,3 +228,33 @@ def push(keys: Keys, payloads: Iterable[bytes]) -> Command:
 def schedule(keys: Keys, delay_ms: int, frames: Iterable[bytes]) -> Command:
     """See lua/schedule.lua."""
     return evalsha("schedule", keys.of_worker(""), delay_ms, *frames)
+
+
+def depths(keys: Keys) -> Command:
+    """See lua/depths.lua."""
+    return evalsha("depths", keys.of_worker(""))
+
+
+def peek(keys: Keys, count: int, cut: int) -> Command:
+    """See lua/peek.lua."""
+    return evalsha("peek", keys.of_worker(""), count, cut)
+
+
+def purge(keys: Keys, *, everything: bool) -> Command:
+    """See lua/purge.lua."""
+    return evalsha("purge", keys.of_worker(""), int(everything))
+
+
+def letters(keys: Keys, first: str, last: str, *, newest: bool, count: int, size: int, cut: int) -> Command:
+    """See lua/letters.lua."""
+    return evalsha("letters", keys.of_worker(""), first, last, int(newest), count, size, cut)
+
+
+def requeue(keys: Keys, entries: Iterable[str]) -> Command:
+    """See lua/requeue.lua."""
+    return evalsha("requeue", keys.of_worker(""), *entries)
+
+
+def discard(keys: Keys, entries: Iterable[str]) -> Command:
+    """See lua/discard.lua."""
+    return evalsha("discard", keys.of_worker(""), *entries)

@@ -207,7 +207,8 @@ class Scoreboard:
             page = mmap.mmap(fd, 0)
         finally:
             os.close(fd)
-        if len(page) < _RECORD_WORDS * _WORD or memoryview(page).cast("Q")[Total.MAGIC] != _MAGIC:
+        size = _RECORD_WORDS * _WORD
+        if len(page) < size or len(page) % size or memoryview(page).cast("Q")[Total.MAGIC] != _MAGIC:
             raise ValueError(f"{path} is not a scoreboard of this version")
         return cls(page, path)
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-SCRIPTS = ("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule")
+SCRIPTS = (
+    *("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule"),
+    *("depths", "peek", "purge", "letters", "requeue", "discard"),
+)
 """The names of all scripts."""
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from multiworker.worker.errors import MAX_DELAY, SettingsError
 from multiworker.worker.keys import hash_tag
@@ -62,8 +62,11 @@ def redacted(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "an unreadable URL"
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, ("***@" if "@" in parts.netloc else "") + host + port, parts.path, "", ""))
+    if "@" in parts.path + parts.query + parts.fragment:  # a password with an unquoted / ? or # begins before it
+        return "an unreadable URL"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    slashes = "//" if url.startswith(f"{parts.scheme}://") else ""
+    return f"{parts.scheme}:{slashes}{'***@' if '@' in parts.netloc else ''}{host}{port}{parts.path}"
 
 
 def _option(default: Any, text: str, parse: Callable[[str], Any] | None = None, **more: Any) -> Any:

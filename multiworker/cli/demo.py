@@ -16,7 +16,7 @@ from multiworker.cli.demo_story import Story
 from multiworker.cli.root import Failure
 from multiworker.supervisor.cores import core_count
 from multiworker.supervisor.embedded import find_server
-from multiworker.worker.errors import Exit, SettingsError
+from multiworker.worker.errors import Exit, RedisUnavailable, SettingsError
 
 
 @click.command("demo")
@@ -46,7 +46,7 @@ def _tell(rig: Rig, show: Screen) -> None:
         show.say("What to type next:")
         for line in _next_steps():
             show.say(f"  {line}")
-    except DemoError as error:
+    except (DemoError, RedisUnavailable) as error:
         show.finish()
         for line in rig.log_lines()[-LOG_TAIL:]:
             click.echo(f"  {line}", err=True)

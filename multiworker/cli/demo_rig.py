@@ -7,20 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
 from multiworker.cli import sample
-from multiworker.worker.connections import sync_client
+from multiworker.worker.client import QUEUE, Client
 from multiworker.worker.errors import MultiworkerError
-from multiworker.worker.keys import Keys
-from multiworker.worker.logs import describe
+from multiworker.worker.operate import Filter, Operator
 from multiworker.worker.scoreboard import Scoreboard, State, Word, runtime_directory
 
-QUEUE = "async_tasks"
 CONCURRENCY = 40
 """Tasks that one child runs at once: one child can take over all that another one had."""
 PATIENCE = 30.0
@@ -112,15 +108,12 @@ class Rig:
         """Push as any producer does, one payload after the other.
 
         Raises:
-            DemoError: Redis does not take them.
+            RedisUnavailable: Redis does not take them.
         """
-        try:
-            with sync_client(self._url) as client:
-                for payload in payloads:
-                    client.lpush(QUEUE, payload)
-                    time.sleep(_BETWEEN)
-        except RedisError as error:
-            raise DemoError(f"could not push: {describe(error)}") from None
+        with closing(Client(self._url)) as client:
+            for payload in payloads:
+                client.ask(("LPUSH", QUEUE, payload))
+                time.sleep(_BETWEEN)
 
     def runs(self) -> list[Run]:
         """Return every run so far, in the order of their starts."""
@@ -149,13 +142,17 @@ class Rig:
             if self._process.poll() is not None:
                 raise DemoError(f"the parent ended with exit code {self._process.returncode} before {what}")
             time.sleep(_LOOK)
-        raise DemoError(f"{what}: not within {PATIENCE:g} s")
+        raise DemoError(f"waited {PATIENCE:g} s in vain until {what}")
 
     def dead_letters(self) -> list[tuple[str, str]]:
-        """Return reason and payload of every dead letter."""
-        with sync_client(self._url) as redis:
-            letters = redis.xrange(Keys(QUEUE).dead)
-        return [(fields[b"reason"].decode(), fields[b"payload"].decode()) for _, fields in letters]
+        """Return reason and payload of every dead letter.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with closing(Client(self._url)) as client:
+            letters = list(Operator(client.ask, QUEUE).letters(Filter()))
+        return [(letter.reason, letter.payload.decode("utf-8", "replace")) for letter in letters]
 
     def stop(self) -> int:
         """End the parent in order.

@@ -1,5 +1,6 @@
 """The story that ``multiworker demo`` tells, chapter by chapter."""
 
+import math
 import os
 import re
 import signal
@@ -52,7 +53,7 @@ class Story:
         for _ in self._rig.looks("all children were ready"):
             if len(self._rig.ready()) == procs:
                 break
-        children = _some([self._child(pid) for pid in self._rig.slots])
+        children = _some(sorted(self._child(pid) for pid in self._rig.slots))
         self._say(f"  ready after {time.monotonic() - self._began:.1f} s: {children}")
 
     def _timed(self) -> None:
@@ -111,9 +112,8 @@ class Story:
         lost = {run.id for run in runs if run.pid == victim and run.end is None}
         again = [run for run in runs if run.id in lost and run.pid != victim]
         _check_counts(runs, Counter(tasks.keys()) + Counter(lost))
-        waits = [(run.start - killed_at) * 1000 for run in again]
-        when = f"{min(waits):.0f} to {max(waits):.0f} ms after the kill"
-        self._say(f"  {_count(len(lost), 'task')} ran there and started again {when}, on")
+        wait = math.ceil(max(run.start - killed_at for run in again) * 1000)
+        self._say(f"  {_count(len(lost), 'task')} ran there and started again within {wait} ms of the kill, on")
         self._say(f"  {_some(sorted({self._child(run.pid) for run in again}))}")
         return len(again)
 

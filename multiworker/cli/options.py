@@ -17,7 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FIELDS = {option.name: option for option in fields(Settings)}
 _METAVARS = {"procs": "N|auto", "redis": "URL", "handler": "MODULE[:FUNC]", "settings": "MODULE", "pidfile": "FILE"}
 _METAVARS |= {"queue": "NAME", "name": "NAME"}
-_NUMBERS: dict[Any, tuple[str, str]] = {int: ("N", "a whole number"), float: ("SECONDS", "a number of seconds")}
+_NUMBERS: dict[Any, tuple[Callable[[str], Any], str, str]] = {
+    int: (int, "N", "a whole number"),
+    float: (float, "SECONDS", "a number of seconds"),
+}
 
 
 class SettingType(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 has no argument for it
@@ -31,8 +34,8 @@ class SettingType(click.ParamType):  # type: ignore[type-arg]  # click before 8.
 
     def __init__(self, option: "Field[Any]") -> None:
         kind = next((part for part in get_args(option.type) if part in _NUMBERS), option.type)
-        metavar, self._what = _NUMBERS.get(kind, ("TEXT", "text"))
-        self._parse: Callable[[str], Any] = option.metadata.get("parse") or (kind if kind in _NUMBERS else str)
+        parse, metavar, self._what = _NUMBERS.get(kind, (str, "TEXT", "text"))
+        self._parse = option.metadata.get("parse") or parse
         self.name = _METAVARS.get(option.name, "SIZE" if self._parse is parse_size else metavar)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -88,6 +91,12 @@ def all_settings(command: F) -> F:
     return config_option(command)
 
 
+def redis_options(command: F) -> F:
+    """Give a command ``--config``, ``--redis`` and ``--queue`` (a decorator)."""
+    queue = setting("queue", help="Redis list of the tasks.  [default: async_tasks]")
+    return config_option(setting("redis")(queue(command)))
+
+
 def config_option(command: F) -> F:
     """Give a command ``--config`` (a decorator); what the file says counts less than environment and command line."""
     return click.option(
@@ -108,6 +117,18 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> No
             ctx.default_map = load(path)
         except SettingsError as error:
             raise Failure(str(error), Exit.CONFIG) from None
+
+
+def one_queue(ctx: click.Context, settings: Settings) -> str:
+    """Return the queue of a command that takes one.
+
+    Raises:
+        click.BadParameter: there are several.
+    """
+    if len(settings.queue) > 1:
+        param = next(param for param in ctx.command.params if param.name == "queue")
+        raise click.BadParameter("one name at a time here", ctx, param)
+    return settings.queue[0]
 
 
 def settings_of(ctx: click.Context) -> Settings:

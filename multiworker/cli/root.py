@@ -1,6 +1,7 @@
 """The ``multiworker`` command: finds the one that is meant, and turns every error into one line and an exit code."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 import multiworker
 from multiworker.cli import secrets
-from multiworker.worker.errors import Exit, MultiworkerError, RedisUnavailable
+from multiworker.worker.errors import EncodeError, Exit, MultiworkerError, RedisUnavailable
 from multiworker.worker.logs import one_line
 
 COMMANDS = {
@@ -23,6 +24,8 @@ COMMANDS = {
 }
 """Every command, in the order of --help. Its module in this folder has its name, and so has the command in there."""
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""What asks for help, of every command."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C, by the shells' convention."""
 
@@ -71,7 +74,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, name="multiworker", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, name="multiworker", context_settings=HELP)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
 def command() -> None:
     """Run tasks from Redis lists on all cores, and lose none."""
@@ -143,6 +146,8 @@ def _variables(option: click.Option) -> Sequence[str]:
 
 
 def _code_of(error: MultiworkerError) -> int:
+    if isinstance(error, EncodeError):
+        return os.EX_DATAERR
     return Exit.UNAVAILABLE if isinstance(error, RedisUnavailable) else Exit.USAGE
 
 

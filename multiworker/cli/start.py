@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from multiworker.cli.options import all_settings, settings_of
-from multiworker.cli.root import explain
+from multiworker.cli.root import HELP, explain
 from multiworker.supervisor import parent
 from multiworker.worker import logs
 from multiworker.worker.errors import SettingsError
@@ -21,14 +21,14 @@ class _Start(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_Start)
+@click.command(cls=_Start, context_settings=HELP)
 @all_settings
 @click.pass_context
 def start(ctx: click.Context, /, **_: object) -> int:
     """Run the workers: one parent that keeps child processes busy.
 
-    Every option can also be set in the environment, as MULTIWORKER_PROCS and so on (several values separated by commas),
-    or in the file given with --config. The command line counts most, then the environment, then the file.
+    Every option can also be set in the environment, as MULTIWORKER_PROCS and so on (several values with commas), or in
+    the file given with --config. The command line counts most, then the environment, then the file.
     """
     settings = settings_of(ctx)
     logs.configure(settings.log_format, settings.log_level)

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,8 @@ class Plan:
     concurrency: int = 20
     kill_every: float = 0.3
     sleep: float = 0.02
+    min_ready: int = 1
+    """Kill only while so many children are ready."""
     seed: int = 0
     recovery: float = 1.0
     """Bar: from a kill to the new start of its tasks, p99."""
@@ -51,6 +54,8 @@ class Plan:
     """Bar: how long a living child may begin nothing."""
     patience: float = 300.0
     """When the parent counts as stuck."""
+    keep: str = ""
+    """Folder to copy the ledger and the log to."""
 
 
 class Battle:
@@ -78,7 +83,7 @@ class Battle:
         with redis.Redis.from_url(self._server.url, decode_responses=True) as client:
             left, dead = _left(client), [fields for _, fields in client.xrange(PREFIX + "dead")]
         runs = read(self._directory / "ledger")
-        return Evidence(self._plan.tasks, runs, kills, self._log.read_text(), code, left, dead)
+        return Evidence(self._plan.tasks, self._plan.concurrency, runs, kills, self._log.read_text(), code, left, dead)
 
     def _push(self) -> None:
         """Push the tasks as anybody would, with redis-cli."""
@@ -128,7 +133,7 @@ class Battle:
             time.sleep(self._plan.kill_every)
             board = board or self._board(parent.pid)
             ready = [record for record in board.present if record[Word.STATE] == State.READY] if board else []
-            if ready and (kill := _kill(self._random.choice(ready), parent.pid)):
+            if len(ready) >= max(1, self._plan.min_ready) and (kill := _kill(self._random.choice(ready), parent.pid)):
                 kills.append(kill)
         return kills
 
@@ -199,6 +204,8 @@ def run(plan: Plan) -> list[Line]:
             seen = Battle(plan, Path(path), server).fight()
         finally:
             server.stop()
+            if plan.keep:
+                shutil.copytree(path, plan.keep, dirs_exist_ok=True)
     return judge(seen, plan.recovery, plan.silence)
 
 
@@ -217,7 +224,9 @@ def main() -> int:
         The exit code: 0 if everything is right.
     """
     plan = options()
-    print(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in vars(plan).items()), flush=True)
+    print(
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in vars(plan).items() if value != ""), flush=True
+    )
     started = time.monotonic()
     lines = run(plan)
     print(f"took {time.monotonic() - started:.1f} s, start and all\n")

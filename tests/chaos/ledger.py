@@ -14,7 +14,7 @@ from typing import NamedTuple
 LEDGER = "CHAOS_LEDGER"
 """Environment variable with the ledger's path."""
 RECORD = struct.Struct("<IIIIQQ")
-"""Event, task, pid, run of that pid, attempt, monotonic ns: 32 bytes, so that none lies on two pages, to be cut there."""
+"""Event, task, pid, run of that pid, attempt, monotonic ns: 32 bytes, so that none lies on two pages."""
 ACK_TIME = 0.5
 """Seconds that an acknowledgement may still be on its way after the task has ended, on a busy machine."""
 

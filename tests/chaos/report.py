@@ -25,6 +25,7 @@ class Evidence:
 
     Args:
         tasks: how many were pushed, numbered from 0.
+        concurrency: how many one child may hold.
         runs: of the ledger, by their start.
         kills: all that were sent.
         log: of the parent and its children.
@@ -34,6 +35,7 @@ class Evidence:
     """
 
     tasks: int
+    concurrency: int
     runs: Sequence[Run]
     kills: Sequence[Kill]
     log: str
@@ -76,13 +78,13 @@ def given_back(log: str) -> Counter[str]:
 
 
 def _of_runs(seen: Evidence, verdict: Verdict) -> list[Line]:
-    finished = len({run.task for run in seen.runs if run.end is not None})
+    finished = seen.tasks - len(verdict.lost)
     unacknowledged = [late for restart in verdict.restarts if (late := restart.unacknowledged) is not None]
     oldest = f", the longest {max(unacknowledged):.3f} s before" if unacknowledged else ""
     crashes = ", ".join(f"{tasks} in {n}" for n, tasks in sorted(verdict.crashes.items()))
     return [
         Line("kills", str(len(seen.kills))),
-        Line("tasks that ran to their end", f"{finished} of {seen.tasks}", finished == seen.tasks and not verdict.lost),
+        Line("tasks that ran to their end", f"{finished} of {seen.tasks}", not verdict.lost),
         Line("runs", str(len(seen.runs))),
         Line("duplicates in flight at a kill", str(len(verdict.restarts))),
         Line("  of them ended, not acknowledged", f"{len(unacknowledged)}{oldest} (at most {ACK_TIME:g} s)"),
@@ -119,15 +121,17 @@ def _of_accounts(seen: Evidence, verdict: Verdict) -> list[Line]:
     if not account:
         return [Line("conservation", "the parent said nothing", right=False)]
     back = given_back(seen.log)
-    of_killed = sum(back[kill.worker] for kill in seen.kills)
-    too_many = Counter(restart.kill.worker for restart in verdict.restarts) - back
+    logged = sum(back[kill.worker] for kill in seen.kills)
+    silent = [kill for kill in seen.kills if kill.worker not in back]  # whoever gave these back was killed over it
+    reruns = Counter(restart.kill.worker for restart in verdict.restarts)
+    most = {kill.worker: back.get(kill.worker, seen.concurrency) for kill in seen.kills}
+    within = logged <= account["given back"] <= logged + len(silent) * seen.concurrency
     ends = {end: account[end] for end in _ENDS}
-    reruns = len(seen.runs) - len({run.task for run in seen.runs})
     return [
         Line("claimed", f"{account['claimed']} = {_said(ends)}", account["claimed"] == sum(ends.values())),
         Line("claimed less given back", str(account["claimed"] - account["given back"]), ends["done"] == seen.tasks),
-        Line("given back, by the log of recoveries", str(of_killed), of_killed == account["given back"]),
-        Line("  of them had started", str(reruns), reruns <= account["given back"] and not too_many),
+        Line("given back, by the log", f"{logged}, and {len(silent)} recoveries without a line", within),
+        Line("  of them had started", str(reruns.total()), all(reruns[worker] <= most[worker] for worker in reruns)),
     ]
 
 

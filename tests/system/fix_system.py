@@ -3,28 +3,29 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import psutil
 import pytest
 import redis
 
 from multiworker.worker.scoreboard import Record, Scoreboard, State, Word
 from tests.fix_redis import RedisServer
+from tests.waiting import PATIENCE, PAUSE
 
 T = TypeVar("T")
 
-PATIENCE = 40.0
-"""Seconds until an event that does not come counts as missing; a busy machine takes its time."""
 QUEUE = "async_tasks"
+PREFIX = f"{{{QUEUE}}}:"
 
 HANDLERS = '''
 """Tasks that note what they do. Their type says what, their data how; a gate is a file that lets them go on."""
@@ -133,7 +134,7 @@ def until(found: Callable[[], T | None], what: str, trouble: Callable[[], str] =
     while not (result := found()):
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: did not come\n{trouble()}")
-        time.sleep(0.005)
+        time.sleep(PAUSE)
     return result
 
 
@@ -148,11 +149,12 @@ class Engine:
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory
         self.url = url
-        self.client = redis.Redis.from_url(url, decode_responses=True)
+        self.client: Any = redis.Redis.from_url(url, decode_responses=True)
         self.log_file = directory / "log"
         self.environment: dict[str, str] = {}
+        self.command = multiworker()
         self._parents: list[subprocess.Popen[bytes]] = []
-        self._boards: dict[Path, Scoreboard] = {}
+        self._boards: dict[int, Scoreboard] = {}
         self.write_handlers()
 
     # Before and at the start
@@ -178,14 +180,24 @@ class Engine:
         runtime = self.directory / "runtime"
         runtime.mkdir(exist_ok=True)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
-        own = {"RUNTIME_DIRECTORY": str(runtime), "REDIS_URL": self.url, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": ""}
+        own = {
+            "RUNTIME_DIRECTORY": str(runtime),
+            "REDIS_URL": self.url,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "",
+        }
         with self.log_file.open("ab") as log:
-            command = [*multiworker(), "start", "--handler", "h:run", *options]
+            command = [*self.command, "start", "--handler", "h:run", *options]
             if isinstance(procs, int):
                 command += ["--procs", str(procs)]
             if before:
                 command = ["sh", "-c", f'{before}\nexec "$@"', "sh", *command]
-            how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True} | popen
+            how: dict[str, Any] = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": log,
+                "stderr": log,
+                "start_new_session": True,
+            } | popen
             parent = subprocess.Popen(
                 command,
                 cwd=self.directory,
@@ -211,11 +223,16 @@ class Engine:
     def processes(self) -> list[int]:
         """Return every live process of the parents ever started, orphans included."""
         sessions = {parent.pid for parent in self._parents}
-        return [pid for pid in psutil.pids() if _session(pid) in sessions and _is_alive(pid)]
+        return [one.pid for one in system_processes() if one.session in sessions and one.is_alive]
 
     def send(self, number: signal.Signals, pid: int | None = None) -> None:
         """Send a signal to the parent, or to another of its processes."""
         os.kill(pid or self.pid, number)
+
+    def kill(self, pid: int) -> None:
+        """Kill a process, and wait until it is gone."""
+        self.send(signal.SIGKILL, pid)
+        until(lambda: pid not in self.processes(), f"the end of {pid}", self.text)
 
     def exit_code(self) -> int:
         """Wait until the parent has ended."""
@@ -249,7 +266,7 @@ class Engine:
                 _kill(pid)
             for parent in self._parents:
                 parent.poll()
-            time.sleep(0.005)
+            time.sleep(PAUSE)
         for parent in self._parents:
             parent.wait()
         self.client.close()
@@ -283,13 +300,13 @@ class Engine:
 
     def board(self) -> Scoreboard | None:
         """Return the scoreboard, if there is one."""
-        path = self.directory / "runtime" / f"unnamed.{self.pid}.board"
-        if path not in self._boards:
+        if self.pid not in self._boards:
             try:
-                self._boards[path] = Scoreboard.open(path)
+                (path,) = (self.directory / "runtime").glob(f"*.{self.pid}.board")
+                self._boards[self.pid] = Scoreboard.open(path)
             except (FileNotFoundError, ValueError):  # there is none, or it is just being made
                 return None
-        return self._boards[path]
+        return self._boards[self.pid]
 
     def ready(self, generation: int | None = None) -> list[int]:
         """Return the pids of ready children."""
@@ -345,17 +362,16 @@ class Engine:
 
     def dead_letters(self) -> list[dict[str, str]]:
         """Return the dead letters' fields."""
-        return [fields for _, fields in self.client.xrange("{%s}:dead" % QUEUE)]
+        return [fields for _, fields in self.client.xrange(PREFIX + "dead")]
 
     def left_in_redis(self) -> dict[str, int]:
         """Return how many tasks lie where in Redis; empty if there are none. The hand-off is the queue's head."""
-        prefix = "{%s}:" % QUEUE
-        waiting = [*self.client.lrange(QUEUE, 0, -1), *self.client.lrange(prefix + "handoff", 0, -1)]
+        waiting = [*self.client.lrange(QUEUE, 0, -1), *self.client.lrange(PREFIX + "handoff", 0, -1)]
         places = {
             "queue": sum(payload != "" for payload in waiting),
-            "scheduled": self.client.zcard(prefix + "scheduled"),
-            "suspects": self.client.llen(prefix + "suspects"),
-            "in flight": sum(len(self.held(key)) for key in self.client.scan_iter(prefix + "inflight:*")),
+            "scheduled": self.client.zcard(PREFIX + "scheduled"),
+            "suspects": self.client.llen(PREFIX + "suspects"),
+            "in flight": sum(len(self.held(key)) for key in self.client.scan_iter(PREFIX + "inflight:*")),
         }
         return {place: count for place, count in places.items() if count}
 
@@ -374,18 +390,40 @@ def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
 
 
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return -1
+class Process(NamedTuple):
+    """A process of this machine, as the kernel shows it.
+
+    Args:
+        pid: its id.
+        name: its program.
+        state: one letter.
+        parent: its parent's id.
+        session: the id of the process that leads its session.
+    """
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    session: int
+
+    @property
+    def is_alive(self) -> bool:
+        """It has not ended; it may have been stopped."""
+        return self.state not in "ZX"
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def system_processes() -> list[Process]:
+    """Return all processes of this machine."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            head, _, rest = (folder / "stat").read_text().rpartition(")")
+        except OSError:  # it has ended just now
+            continue
+        state, parent, _, session = rest.split()[:4]
+        found.append(Process(int(folder.name), head.partition("(")[2], state, int(parent), int(session)))
+    return found
 
 
 def _kill(pid: int) -> None:
@@ -409,6 +447,28 @@ def engine(tmp_path: Path, redis_url: str) -> Iterator[Engine]:
 def engine_of_its_own(tmp_path: Path, private_redis: RedisServer) -> Iterator[Engine]:
     """An engine on a server that the test may stop and kill."""
     made = Engine(tmp_path, private_redis.url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def lasting_redis() -> Iterator[RedisServer]:
+    """A server of the test's own that knows after a crash what it knew before."""
+    server = RedisServer(Path(tempfile.mkdtemp(prefix="mw-")), "--appendonly", "yes", "--appendfsync", "always")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(server.directory)
+
+
+@pytest.fixture
+def lasting_engine(tmp_path: Path, lasting_redis: RedisServer) -> Iterator[Engine]:
+    """An engine on a server that may crash."""
+    made = Engine(tmp_path, lasting_redis.url)
     try:
         yield made
     finally:

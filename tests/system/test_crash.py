@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
 
-import psutil
 import pytest
 
-from tests.system.fix_system import Engine, until
+from tests.system.fix_system import Engine, system_processes, until
 
 
 def test_a_killed_child_is_replaced_and_its_tasks_run_again(engine: Engine) -> None:
@@ -86,11 +84,11 @@ def test_what_a_dead_child_started_is_ended(engine: Engine) -> None:
     engine.start()
     engine.push("spawn", 1)
     (entry,) = engine.until_noted(1, "spawned")
-    (program,) = psutil.Process(entry["pid"]).children()
+    (program,) = [one.pid for one in system_processes() if one.parent == entry["pid"]]
     # when its child is killed
     engine.send(signal.SIGKILL, entry["pid"])
     # then the program is gone, too
-    until(lambda: program.pid not in engine.processes(), "the program's end", engine.text)
+    until(lambda: program not in engine.processes(), "the program's end", engine.text)
     # and nothing that the second run has started outlives its child either
     engine.open_gate()
     engine.until_noted(1, "end")
@@ -103,9 +101,9 @@ def test_a_child_of_somebody_else_is_reaped_and_nothing_more(engine: Engine) -> 
     engine.start(before=f'python3 -c "{group}" &', wait=False)
     until(lambda: len(engine.ready()) == 2, "the children", engine.text)
     # when that process has ended, with an exit code that would mean something from a child
-    until(lambda: not _zombies(engine.pid), "the stranger's burial", engine.text)
+    until(lambda: not any(p.parent == engine.pid and p.state == "Z" for p in system_processes()), "burial", engine.text)
     # then what it left behind lives on, and so do the children
-    (left,) = [pid for pid in engine.processes() if psutil.Process(pid).name() == "sleep"]
+    (left,) = [one.pid for one in system_processes() if one.session == engine.pid and one.name == "sleep"]
     engine.send(signal.SIGKILL, left)
     engine.until_ready(2)
     assert engine.stop() == 0
@@ -138,7 +136,3 @@ def test_children_that_die_while_booting_are_forked_again(engine: Engine) -> Non
     engine.until_line(r"died: signal 6 \(SIGABRT\)", count=4)
     # and a stop is a stop
     assert engine.stop() == 0
-
-
-def _zombies(parent: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(parent).children() if child.status() == psutil.STATUS_ZOMBIE]

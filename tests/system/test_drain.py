@@ -5,14 +5,15 @@ import signal
 import pytest
 
 from multiworker.worker.scoreboard import State, Word
-from tests.system.fix_system import QUEUE, Engine, until
+from tests.fix_redis import RedisServer
+from tests.system.fix_system import PREFIX, Engine, until
 
 LONGER_THAN_ANY_TEST = "300"
 
 
 def given_back(engine: Engine) -> list[str]:
     """Return the headers (attempt and crashes) of the frames that were given back."""
-    frames = engine.client.zrange("{%s}:scheduled" % QUEUE, 0, -1)
+    frames = engine.client.zrange(PREFIX + "scheduled", 0, -1)
     return [" ".join(frame.partition("\n")[0].split(" ")[1:]) for frame in frames]
 
 
@@ -87,7 +88,9 @@ def test_a_task_that_cannot_be_cancelled_is_given_back(engine: Engine, kind: str
     assert engine.conserved()["given back"] == 1
 
 
-@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGQUIT,)])
+@pytest.mark.parametrize(
+    "numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGQUIT,)]
+)
 def test_impatience_ends_everything_at_once(engine: Engine, numbers: tuple[signal.Signals, ...]) -> None:
     # given a task that does not end, and a grace longer than this test may take
     engine.start("--grace", LONGER_THAN_ANY_TEST)
@@ -103,11 +106,32 @@ def test_impatience_ends_everything_at_once(engine: Engine, numbers: tuple[signa
     assert engine.conserved()["given back"] == 4
 
 
+def test_a_stop_while_redis_is_away_does_not_wait_for_it(engine_of_its_own: Engine, private_redis: RedisServer) -> None:
+    # given a task that does not end, and no Redis
+    engine = engine_of_its_own
+    engine.start("--grace", "0.2")
+    engine.push("hold", 1)
+    engine.until_noted(1)
+    private_redis.stop()
+    # when the parent stops
+    assert engine.stop() == 0
+    # then it says that the task could not be given back, and still has it in its books
+    assert engine.lines("tasks of dead children stay until their lease is over")
+    assert engine.conserved()["in flight"] == 1
+
+
+def test_a_stop_while_a_start_waits_for_redis(engine_of_its_own: Engine, private_redis: RedisServer) -> None:
+    private_redis.stop()
+    engine_of_its_own.start(wait=False)
+    engine_of_its_own.until_line("waiting for Redis")
+    assert engine_of_its_own.stop() == 0
+
+
 def test_stop_while_the_children_boot(engine: Engine) -> None:
     # given children whose handlers take for ever to import
     engine.write_handlers(("CODE = ", "(HERE / 'importing').touch()\ntime.sleep(1000)\nCODE = "))
     engine.start("--grace", LONGER_THAN_ANY_TEST, wait=False)
-    until(lambda: (engine.directory / "importing").exists(), "the import", engine.text)
+    until((engine.directory / "importing").exists, "the import", engine.text)
     # then a stop does not wait for them
     assert engine.stop() == 0
 
@@ -117,7 +141,7 @@ def test_stop_during_a_reload_forks_nobody_any_more(engine: Engine) -> None:
     engine.start()
     engine.write_handlers(("CODE = ", "(HERE / 'importing').touch()\ntime.sleep(1000)\nCODE = "))
     engine.send(signal.SIGHUP)
-    until(lambda: (engine.directory / "importing").exists(), "the import", engine.text)
+    until((engine.directory / "importing").exists, "the import", engine.text)
     # then a stop is carried out
     assert engine.stop() == 0
     assert not engine.lines("generation 2 is ready")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import stat
 import tempfile
 from collections import Counter
@@ -179,6 +180,7 @@ def test_server_ends_with_its_parent(engine: EmbeddedEngine) -> None:
     code = engine.stop()  # sees that no process is left
     # then
     assert code == Exit.OK
+    assert engine.text().index("bye bye") < engine.text().index("claimed")  # the server, then the parent
     assert not (engine.data / "redis.sock").exists()
 
 
@@ -193,25 +195,27 @@ def test_server_ends_with_a_parent_that_is_killed(engine: EmbeddedEngine) -> Non
 
 
 def test_next_parent_waits_for_the_server_of_a_killed_one(engine: EmbeddedEngine) -> None:
-    # given a server that cannot end yet, for it is stopped
+    # given a server that cannot end yet, for a script keeps it busy
     engine.start()
     first = engine.until_server()
-    engine.push("hold", 1)
-    engine.until_noted(1)
-    engine.send(signal.SIGSTOP, first)
-    engine.send(signal.SIGKILL)
-    engine.exit_code()
-    # when
-    engine.start(wait=False)
-    # then
-    engine.until_line("cannot start yet")
-    assert engine.servers() == [first]
-    engine.send(signal.SIGCONT, first)
+    engine.client.set("kept", "yes")
+    engine.client.config_set("lua-time-limit", 1)
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.connect(f"{engine.data}/redis.sock")
+        busy.sendall(b"EVAL 'while true do end' 0\r\n")
+        engine.send(signal.SIGKILL)
+        engine.exit_code()
+        # when
+        engine.start(wait=False)
+        # then
+        engine.until_line("cannot start yet")
+        assert engine.servers() == [first]
+        engine.client.script_kill()
     engine.until_server(first)
+    assert engine.client.get("kept") == "yes"
     engine.until_ready(2)
-    engine.open_gate()
-    engine.push("quick", 2)
-    until(lambda: engine.runs("end")[2], "the task pushed to the new server", engine.text)
+    engine.push("quick", 1)
+    engine.until_noted(1, "end")
 
 
 def test_directory_with_a_long_name(tmp_path: Path, data: Path) -> None:
@@ -219,7 +223,7 @@ def test_directory_with_a_long_name(tmp_path: Path, data: Path) -> None:
     long = data / ("d" * 120) / ("e" * 120)
     engine = EmbeddedEngine(tmp_path, long)
     engine.environment["XDG_RUNTIME_DIR"] = str(tmp_path)
-    socket = socket_path(f"embedded:{long}")
+    path = socket_path(f"embedded:{long}")
     try:
         # when
         engine.start()
@@ -227,9 +231,9 @@ def test_directory_with_a_long_name(tmp_path: Path, data: Path) -> None:
             client.lpush("async_tasks", '{"type": "quick", "data": {"n": 1}}')
         # then
         engine.until_noted(1, "end")
-        assert stat.S_IMODE(socket.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
         assert engine.stop() == Exit.OK
-        assert not socket.exists()
+        assert not path.exists()
     finally:
         engine.close()
 

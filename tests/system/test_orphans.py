@@ -45,7 +45,7 @@ def test_tasks_that_outlast_the_grace_are_given_back_without_a_parent(engine: En
 def test_a_booting_child_ends(engine: Engine) -> None:
     engine.write_handlers(("CODE = ", "(HERE / 'importing').touch()\ntime.sleep(1000)\nCODE = "))
     engine.start(wait=False)
-    until(lambda: (engine.directory / "importing").exists(), "the import", engine.text)
+    until((engine.directory / "importing").exists, "the import", engine.text)
     engine.send(signal.SIGKILL)
     until_alone(engine)
 

@@ -31,7 +31,7 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Pairs]:
 
 
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | objects(inner), max_leaves=20)
-FUZZ = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def write(value: Any, space: str) -> str:
@@ -88,7 +88,7 @@ def check(payload: bytes) -> None:
     assert repr(judged(payload)) == repr(strictly(payload))
 
 
-@FUZZ
+@settings(FUZZ, max_examples=300)  # they take long to make
 @given(value=objects(VALUES), kind=st.none() | st.text(max_size=5), space=st.sampled_from(["", " ", "\n\t "]))
 def test_made_texts_are_judged_as_a_strict_reader_judges_them(value: Pairs, kind: str | None, space: str) -> None:
     if kind is not None:

@@ -1,0 +1,122 @@
+"""Children that are due for replacement, or stuck: another is there before they go, and their tasks are safe."""
+
+import signal
+import time
+from itertools import count
+
+from multiworker.worker.scoreboard import Record, Word
+from tests.system.fix_system import QUEUE, Engine, Watch, until
+
+
+def age(record: Record) -> float:
+    """Return the seconds since a child's last beat."""
+    return time.monotonic() - record[Word.BEAT] / 1e9
+
+
+def test_a_child_that_has_run_its_tasks_is_replaced_first_and_then_leaves(engine: Engine) -> None:
+    # given children that are to be replaced after 20 tasks
+    engine.start("--max-tasks-per-child", "20", "--concurrency", "2")
+    numbers = count()
+
+    def keep_busy() -> bool:
+        if engine.client.llen(QUEUE) < 50:
+            engine.push("quick", *[next(numbers) for _ in range(50)], seconds=0.02)
+        return len({entry["pid"] for entry in engine.ledger()}) >= 6
+
+    with Watch(engine) as watch:
+        # when they run so many that others have to take over several times
+        until(keep_busy, "others", engine.text)
+        until(lambda: not engine.left_in_redis(), "the end of all tasks", engine.text)
+    # then there were always two, and nothing was lost or run twice
+    assert watch.lowest >= 2
+    engine.until_ready(2)
+    assert engine.stop() == 0
+    assert engine.runs() == engine.runs("end") == dict.fromkeys(range(next(numbers)), 1)
+    assert not engine.lines("died|WARNING")
+
+
+def test_an_old_child_is_replaced(engine: Engine) -> None:
+    engine.start("--max-age-per-child", "1")
+    before = engine.until_ready(2)
+    with Watch(engine) as watch:
+        until(lambda: not set(before) & set(engine.ready()), "younger children", engine.text)
+    assert watch.lowest >= 2
+    assert engine.stop() == 0
+
+
+def test_a_child_that_has_grown_is_replaced(engine: Engine) -> None:
+    # given a child with little memory
+    engine.start("--max-memory-per-child", "400MiB", procs=1)
+    before = engine.until_ready(1)
+    # when a task makes it grow
+    engine.push("grow", 1, bytes=500 * 2**20)
+    # then another takes its place
+    assert engine.until_noted(1, "end")[0]["pid"] == before[0]
+    until(lambda: engine.ready() and engine.ready() != before, "another child", engine.text)
+    assert engine.until_ready(1) != before
+    assert engine.stop() == 0
+
+
+def test_a_blocked_event_loop_is_ended_with_its_stacks_in_the_log(engine: Engine) -> None:
+    # given a child whose loop is blocked by one task while another waits
+    engine.start("--stuck-timeout", "2", procs=2)
+    engine.push("hold", 1, gate="never")
+    engine.until_noted(1)
+    engine.push("block", 2)
+    blocked = engine.until_noted(2)[1]["pid"]
+    before = engine.until_ready(2)
+    # then it is ended, the log says where it hung, and another takes its place
+    engine.until_line(rf"pid {blocked}, .* is stuck: its event loop has not turned for .* s; its stacks follow")
+    engine.until_line(rf"pid {blocked}, .* died: signal 6 \(SIGABRT\)")
+    assert engine.lines(r"h\.py.* in do_block")
+    engine.open_gate()
+    engine.open_gate("never")
+    # and its tasks run again, while its sibling goes on
+    until(lambda: set(engine.runs("end")) == {1, 2}, "both tasks", engine.text)
+    assert set(before) - set(engine.until_ready(2)) == {blocked}
+    assert engine.stop() == 0
+
+
+def test_a_stopped_child_is_killed(engine: Engine) -> None:
+    engine.start("--stuck-timeout", "2", procs=2)
+    engine.push("hold", 1)
+    (entry,) = engine.until_noted(1)
+    engine.send(signal.SIGSTOP, entry["pid"])
+    engine.until_line(rf"pid {entry['pid']}, .* died: signal 9 \(SIGKILL\)")
+    engine.open_gate()
+    engine.until_noted(1, "end")
+    engine.until_ready(2)
+    assert engine.stop() == 0
+
+
+def test_an_import_that_hangs_is_ended(engine: Engine) -> None:
+    engine.write_handlers(("CODE = ", "time.sleep(1000)\nCODE = "))
+    engine.start("--boot-timeout", "1", procs=1, wait=False)
+    engine.until_line("is stuck: did not boot within 1 s; its stacks follow")
+    engine.until_line(r"died: signal 6 \(SIGABRT\)")
+    assert engine.lines(r"h\.py.* in <module>")
+    engine.write_handlers()
+    engine.until_ready(1)
+    assert engine.stop() == 0
+
+
+def test_old_beats_prove_nothing_when_the_parent_was_stopped_as_well(engine: Engine) -> None:
+    # given everybody stopped for longer than a stuck loop may be
+    engine.start("--stuck-timeout", "4")
+    before = engine.until_ready(2)
+    for pid in (engine.pid, *before):
+        engine.send(signal.SIGSTOP, pid)
+    until(lambda: all(age(record) > 4 for record in engine.records()), "old beats", engine.text)
+    # when the parent goes on first
+    engine.send(signal.SIGCONT)
+    for signals in (1, 2):
+        engine.send(signal.SIGUSR2)
+        engine.until_line("SIGUSR2 from", signals)
+    for pid in before:
+        engine.send(signal.SIGCONT, pid)
+    # then it does not take the children for stuck
+    engine.push("quick", *range(10))
+    engine.until_noted(10, "end")
+    assert engine.until_ready(2) == before
+    assert not engine.lines("stuck")
+    assert engine.stop() == 0

@@ -1,0 +1,183 @@
+"""The parent's view of one child: where it is, what it was good for, and when it must be ended."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from multiworker.supervisor.children import DRAIN_MARGIN, DUMP_TIME, STABLE, Child, say_code
+from multiworker.supervisor.plan import Seat, Stage
+from multiworker.worker.scoreboard import Scoreboard, State, Why, Wish, Word
+from multiworker.worker.settings import Settings
+
+SETTINGS = Settings(grace=3, stuck_timeout=20, boot_timeout=10)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    """A child whose process is a real one that does nothing, and whose life began now."""
+    board = Scoreboard.create(tmp_path / "board", 1)
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        record = board.records[0]
+        record[Word.STATE] = State.IMPORT
+        yield Child(process.pid, 1, 1, record, time.monotonic())
+        process.kill()
+
+
+def ending(child: Child) -> int:
+    """Wait for the end of the child's process, and return its exit code."""
+    ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert ended
+    return -ended.si_status
+
+
+def become_ready(child: Child) -> None:
+    child.record[Word.STATE] = State.READY
+    child.record[Word.BEAT] = child.record[Word.CONTACT] = time.monotonic_ns()
+
+
+@pytest.mark.parametrize(
+    ("state", "stage"),
+    [
+        (State.FREE, Stage.BOOT),
+        (State.IMPORT, Stage.BOOT),
+        (State.CONNECT, Stage.BOOT),
+        (State.READY, Stage.READY),
+        (State.DRAIN, Stage.DRAIN),
+        (State.SETTLED, Stage.DRAIN),
+    ],
+)
+def test_the_child_says_where_it_is(child: Child, state: State, stage: Stage) -> None:
+    child.record[Word.STATE] = state
+    assert child.stage is stage
+    child.draining = True
+    assert child.stage is Stage.DRAIN
+
+
+def test_a_child_is_stale_when_it_is_of_another_generation_or_wants_to_be_replaced(child: Child) -> None:
+    assert child.seat(1) == Seat(child.pid, 1, stale=False, stage=Stage.BOOT)
+    assert child.seat(2).stale
+    child.record[Word.WISH] = Wish.RECYCLE
+    assert child.seat(1).stale
+
+
+def test_a_child_that_waits_for_redis_has_not_booted_although_its_loop_turns(child: Child) -> None:
+    child.record[Word.STATE] = State.CONNECT
+    child.record[Word.BEAT] = time.monotonic_ns()
+    assert not child.booted
+    become_ready(child)
+    assert child.booted
+
+
+def test_useful_is_a_child_that_settled_a_task_or_was_there_for_a_while(child: Child) -> None:
+    now = child.born
+    assert not child.useful(now + STABLE + 1)
+    become_ready(child)
+    assert not child.useful(now + 1)
+    assert child.useful(now + STABLE + 1)
+    child.record[Word.DEAD] = 1
+    assert child.useful(now + 1)
+
+
+def test_stable_is_a_child_that_has_been_ready_for_a_while(child: Child) -> None:
+    assert not child.stable(child.born + STABLE + 1)
+    become_ready(child)
+    assert child.stable(child.born + STABLE + 1)
+    assert not child.stable(child.born + STABLE - 1)
+
+
+def test_draining_is_said_once_and_has_an_end(child: Child) -> None:
+    child.drain(3)
+    assert child.kill_at
+    assert child.kill_at - time.monotonic() == pytest.approx(3 + DRAIN_MARGIN, abs=1)
+    first = child.kill_at
+    child.drain(1000)
+    assert child.kill_at == first
+    assert ending(child) == -signal.SIGTERM
+
+
+def test_a_child_that_does_not_leave_is_killed(child: Child) -> None:
+    child.kill_at = child.born + 5
+    child.check(SETTINGS, child.born + 4.9)
+    assert child.kill_at
+    child.check(SETTINGS, child.born + 5.1)
+    assert ending(child) == -signal.SIGKILL
+
+
+def test_a_boot_that_takes_too_long_is_ended(child: Child) -> None:
+    child.check(SETTINGS, child.born + 9)
+    assert not child.kill_at
+    child.check(SETTINGS, child.born + 11)
+    assert child.kill_at == child.born + 11 + DUMP_TIME
+    assert ending(child) == -signal.SIGABRT
+
+
+def test_waiting_for_redis_may_take_for_ever(child: Child) -> None:
+    child.record[Word.STATE] = State.CONNECT
+    child.record[Word.BEAT] = int((child.born + 999) * 1e9)
+    child.check(SETTINGS, child.born + 1000)
+    assert not child.kill_at
+
+
+@pytest.mark.parametrize("state", [State.CONNECT, State.READY, State.DRAIN])
+def test_a_loop_that_does_not_turn_is_ended(child: Child, state: State) -> None:
+    child.record[Word.STATE] = state
+    child.record[Word.BEAT] = int(child.born * 1e9)
+    child.check(SETTINGS, child.born + 19)
+    assert not child.kill_at
+    child.check(SETTINGS, child.born + 21)
+    assert ending(child) == -signal.SIGABRT
+
+
+def test_a_death_is_the_tasks_fault_unless_the_parent_wanted_it(child: Child) -> None:
+    become_ready(child)
+    child.record.worker = "some-worker"
+    child.ended(-signal.SIGSEGV)
+    assert (child.record[Word.STATE], child.record[Word.WHY]) == (State.LOST, Why.DEAD)
+    assert child.record.ending == -signal.SIGSEGV
+
+
+def test_a_kill_after_the_grace_is_not_the_tasks_fault(child: Child) -> None:
+    become_ready(child)
+    child.record.worker = "some-worker"
+    child.drain(3)
+    child.ended(-signal.SIGKILL)
+    assert (child.record[Word.STATE], child.record[Word.WHY]) == (State.LOST, Why.LEFT)
+
+
+def test_a_child_that_left_by_itself_in_order_blames_nobody(child: Child) -> None:
+    child.record.worker = "some-worker"
+    child.record[Word.STATE] = State.DRAIN
+    child.ended(0)
+    assert (child.record[Word.STATE], child.record[Word.WHY]) == (State.LOST, Why.LEFT)
+
+
+def test_a_child_that_exits_in_the_middle_of_its_work_is_dead_whatever_it_says(child: Child) -> None:
+    become_ready(child)
+    child.record.worker = "some-worker"
+    assert not child.in_order
+    child.ended(0)
+    assert (child.record[Word.STATE], child.record[Word.WHY]) == (State.LOST, Why.DEAD)
+
+
+def test_a_child_that_never_reached_redis_leaves_nothing_to_give_back(child: Child) -> None:
+    child.ended(78)
+    assert child.record[Word.STATE] == State.SETTLED
+
+
+def test_a_child_that_has_given_everything_back_stays_settled(child: Child) -> None:
+    child.record.worker = "some-worker"
+    child.record[Word.STATE] = State.SETTLED
+    child.ended(0)
+    assert child.record[Word.STATE] == State.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, "exit code 0"), (3, "exit code 3"), (-9, "signal 9 (SIGKILL)"), (-40, "signal 40")]
+)
+def test_endings_in_words(code: int, said: str) -> None:
+    assert say_code(code) == said
