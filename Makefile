@@ -47,11 +47,12 @@ broker: $(VENV)/.ready-dev ## tests against a real Redis
 system: $(VENV)/.ready-dev ## tests with real processes and signals
 	$(PYTEST) tests/system
 
-bench: $(VENV)/.ready-bench ## throughput beside that of other task queues
+bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py
+	$(RUN)python bench/latency.py
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* bench/.venv-peers dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

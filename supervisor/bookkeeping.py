@@ -8,9 +8,9 @@ from multiworker.worker.scoreboard import Record, Scoreboard, State, Total, Word
 _ENDS = ("done", "retried", "dead", "given_back", "in_flight")
 
 
-def anybody_lost(board: Scoreboard) -> bool:
-    """Tell whether a dead child's tasks are still to be given back."""
-    return any(record[Word.STATE] == State.LOST for record in board.present)
+def lost(board: Scoreboard) -> list[Record]:
+    """Return the records of dead children whose tasks are still to be given back."""
+    return [record for record in board.present if record[Word.STATE] == State.LOST]
 
 
 def retire_settled(board: Scoreboard, alive: Sequence[Record]) -> None:

@@ -117,6 +117,7 @@ class Child:
         left = not self.blamed or (code == 0 and self.in_order)
         self.record[Word.WHY] = Why.LEFT if left else Why.DEAD
         if self.record.worker and self.record[Word.STATE] != State.SETTLED:
+            self.record[Word.LOST_AT] = time.monotonic_ns()
             self.record[Word.STATE] = State.LOST
         else:
             self.record[Word.STATE] = State.SETTLED

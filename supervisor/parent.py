@@ -286,19 +286,22 @@ class Parent:
             self._slots.forget()
 
     def _recover_lost(self, now: float) -> None:
-        """Ask a living child to give back what dead ones hold; another one, if it takes long."""
-        if now - self._asked_at < RECOVER_AGAIN:
-            return
-        if not bookkeeping.anybody_lost(self._board):
-            return
+        """Ask one living child to give back what a dead one holds; another one, if it takes long or dies itself."""
         able = [child for child in self._children.values() if child.record[Word.STATE] in (State.READY, State.DRAIN)]
-        if able:
-            self._asked_at = now
-            self._nudge(random.choice(able))  # noqa: S311 - whoever
+        too_long = now - self._asked_at >= RECOVER_AGAIN
+        for record in bookkeeping.lost(self._board):
+            if record[Word.RECOVERER] in self._children and not too_long:
+                continue
+            record[Word.RECOVERER] = 0
+            if able:
+                helper = random.choice(able)  # noqa: S311 - whoever
+                record[Word.RECOVERER] = helper.pid
+                self._asked_at = now
+                self._nudge(helper)
 
     def _sweep(self) -> None:
         """With no child left, fork one that only gives back what dead ones hold."""
-        if not bookkeeping.anybody_lost(self._board):
+        if not bookkeeping.lost(self._board):
             return
         try:
             pid = process.fork(self._sweeper, close=self._locks)

@@ -39,6 +39,8 @@ class Broker:
         self._duties = duties
         self._waits = Wire(settings.redis)
         self._no = 0
+        self.wait_refused = False
+        """Redis refused the last step's wait, as it does when memory is full: it did not wait at all."""
 
     async def register(self, worker: str) -> bool:
         """Make this worker known.
@@ -57,7 +59,14 @@ class Broker:
         return bool(reply[0] == b"OK")
 
     async def step(
-        self, want: int, acks: Sequence[str], settles: Iterable[Settle], *, has_turn: bool, others: int
+        self,
+        want: int,
+        acks: Sequence[str],
+        settles: Iterable[Settle],
+        *,
+        has_turn: bool,
+        others: int,
+        wait: float = 0.0,
     ) -> StepReply:
         """Acknowledge, settle, claim and renew the lease in one round trip.
 
@@ -67,6 +76,8 @@ class Broker:
             settles: deliveries that end otherwise.
             has_turn: the last reply said so.
             others: tasks of other queues that this child holds.
+            wait: seconds to wait for a push first. Redis takes the step as soon as one comes, which saves an idle
+                child a round trip; but nothing else can be asked meanwhile.
 
         Raises:
             RedisUnavailable: what was done is unknown; reconcile before the next step.
@@ -88,7 +99,9 @@ class Broker:
             has_turn=has_turn,
             others=others,
         )
-        reply = commands.parse_step(await self._steps.ask(command))
+        before = commands.wait(self._keys, wait) if wait else None
+        raw, self.wait_refused = await self._steps.ask_after(before, command, extra=wait)
+        reply = commands.parse_step(raw)
         if time.monotonic() - started > self._settings.lease / 2:
             raise Stale("the answer came too late to be trusted")
         return reply

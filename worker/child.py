@@ -56,6 +56,7 @@ class Child:
         self._record = record
         self._parent = parent
         self._stop = asyncio.Event()
+        self._quiet = False
         self._ledger = Ledger()
         self._executor = Executor(registry, settings)
         self._steps, self._duties = Wire(settings.redis), Wire(settings.redis)
@@ -198,10 +199,10 @@ class Child:
 
     def _check_quiet(self) -> None:
         quiet = self._record[Word.QUIET] == 1
-        if quiet != self._consumer.quiet:
-            self._consumer.quiet = quiet
+        if quiet != self._quiet:
+            self._quiet = quiet
             log.info("quiet: takes nothing more" if quiet else "takes tasks again")
-            self._consumer.wake()
+            self._consumer.hush(quiet=quiet)
 
     def _look(self) -> None:
         """The parent changed something on the page."""

@@ -15,7 +15,7 @@ from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from multiworker.worker.commands import Command, script_load_of
@@ -56,9 +56,25 @@ class Wire:
         Raises:
             RedisUnavailable: no answer, or an error for an answer. Whether the command was carried out is unknown.
         """
+        return (await self.ask_after(None, command, extra))[0]
+
+    async def ask_after(self, first: Command | None, command: Command, extra: float = 0.0) -> tuple[Any, bool]:
+        """Send two commands in one go; Redis carries the second out as soon as it is through with the first.
+
+        Args:
+            first: a command whose reply says nothing, such as a wait; None for none.
+            command: from multiworker.worker.commands.
+            extra: seconds that they may wait by themselves.
+
+        Returns:
+            The second one's reply; and whether the first one was refused.
+
+        Raises:
+            RedisUnavailable: no answer, or an error for an answer. Whether the commands were carried out is unknown.
+        """
         try:
             async with self._turn, asyncio.timeout(ANSWER_TIMEOUT + extra):
-                return await self._ask(command)
+                return await self._ask(first, command)
         except (RedisError, OSError, TimeoutError) as error:
             await self._hang_up()
             raise RedisUnavailable(f"Redis at {self._where}: {_without_payload(error)}") from None
@@ -66,18 +82,28 @@ class Wire:
             await self._hang_up()  # a reply that is still to come must not be taken for the next command's
             raise
 
-    async def _ask(self, command: Command) -> Any:
-        connection = self._connection
-        if not connection.is_connected:
-            await connection.connect()  # type: ignore[no-untyped-call]
+    async def _ask(self, first: Command | None, command: Command) -> tuple[Any, bool]:
+        if not self._connection.is_connected:
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        refused = False
+        if first is None:
+            await self._send(_pack(command))
+        else:
+            await self._send(_pack(first) + _pack(command))
+            try:
+                await self._connection.read_response()
+            except ResponseError:
+                refused = True
         try:
-            await connection.send_packed_command(_pack(command), check_health=False)
-            return await connection.read_response()
+            return await self._connection.read_response(), refused
         except NoScriptError:  # Redis restarted or forgot its scripts: nothing was done
             for again in (script_load_of(command), command):
-                await connection.send_packed_command(_pack(again), check_health=False)
-                reply = await connection.read_response()
-            return reply
+                await self._send(_pack(again))
+                reply = await self._connection.read_response()
+            return reply, refused
+
+    async def _send(self, packed: bytes) -> None:
+        await self._connection.send_packed_command(packed, check_health=False)
 
     async def close(self) -> None:
         """Hang up, in order."""

@@ -24,6 +24,8 @@ log = logging.getLogger("multiworker.worker")
 
 RENEW = 5.0
 """Seconds between two renewals of the lease at the latest; a ninth of the default lease."""
+SHORTEST_WAIT = 0.005
+"""Seconds; Redis takes a wait of 0 for one without end, and rounds to 1 ms."""
 RECONNECT, RECONNECT_CAP = 0.1, 2.0
 """Seconds; the first and the highest ceiling of the wait before Redis is tried again."""
 
@@ -60,7 +62,8 @@ class Consumer:
         self._alone: Run | None = None
         self._loop = asyncio.get_running_loop()
         self._odd_jobs: set[asyncio.Task[None]] = set()
-        self.quiet = False
+        self._quiet = False
+        self._blocked: asyncio.Task[None] | None = None
         self.finished = False
         """--burst: nothing was left to do."""
 
@@ -77,10 +80,16 @@ class Consumer:
     def stop(self) -> None:
         """Claim nothing more; run() ends when everything held has ended and Redis knows. May be called again."""
         self._stopping = True
-        self._wake.set()
+        self._interrupt()
+
+    def hush(self, *, quiet: bool) -> None:
+        """Claim nothing more until told otherwise."""
+        self._quiet = quiet
+        self._interrupt()
+        self.wake()
 
     def wake(self) -> None:
-        """Look again at once: a permit, quota or quiet flag has changed."""
+        """Look again at once: what may be claimed has changed."""
         for lane in self._lanes:
             lane.ready = True
         self._wake.set()
@@ -109,10 +118,15 @@ class Consumer:
                 self._wake.clear()
                 if await self._round():
                     continue
+                await asyncio.sleep(0)  # what was just started gets its turn; short tasks end in it
+                if self._wake.is_set():
+                    continue
                 if self._settings.burst and await self._nothing_left():
                     self.finished = self._stopping = True
-                    continue
-                await self._sleep()
+                elif self._idle_time() > SHORTEST_WAIT:
+                    await self._step_when_pushed()
+                else:
+                    await self._sleep()
         finally:
             for waiter in waiters:
                 waiter.cancel()
@@ -136,17 +150,17 @@ class Consumer:
 
     def _want(self, lane: Lane) -> int:
         """How many tasks may be claimed now."""
-        if self._stopping or self.quiet or self._alone:
+        if self._stopping or self._quiet or self._alone:
             return 0
         if any(other.turn for other in self._lanes if other is not lane):
             return 0
         permits = self._settings.concurrency - self.running
         return max(0, min(permits, self._settings.claim, self._quota() - lane.ledger.claimed))
 
-    async def _step(self, lane: Lane, want: int) -> None:
+    async def _step(self, lane: Lane, want: int, wait: float = 0.0) -> None:
         lane.renew_at = self._loop.time() + self._renew
         try:
-            reply = await lane.step(want, self.held - lane.held)
+            reply = await lane.step(want, self.held - lane.held, wait)
         except (RedisUnavailable, Stale) as error:
             log.warning("queue %s: %s", lane.broker.queue, error)
             return
@@ -160,9 +174,39 @@ class Consumer:
                 lane.due_at = self._loop.time() + self._settings.interval  # to see whether the turn is over
             elif reply.next_due >= 0:
                 lane.due_at = self._loop.time() + max(0.0, (reply.next_due - reply.now) / 1000)
-            if not lane.ready and not reply.turn:
-                lane.idle.set()
         self._report()
+
+    def _idle_time(self) -> float:
+        """Return the seconds for which nothing but a push can concern this child; 0 if something can.
+
+        With one queue, nothing held and no wait under way elsewhere, the step itself can wait for the push.
+        """
+        lane = self._lanes[0]
+        if len(self._lanes) > 1 or lane.waiting or lane.turn or lane.held or lane.ready or not self._want(lane):
+            return 0.0
+        now = self._loop.time()
+        return min(self._settings.interval, self._renew, self._settings.lease / 4, lane.due_at - now)
+
+    async def _step_when_pushed(self) -> None:
+        lane = self._lanes[0]
+        step = self._blocked = self._loop.create_task(self._step(lane, self._want(lane), self._idle_time()))
+        try:
+            await step
+        except asyncio.CancelledError:
+            if self._blocked is step:
+                raise
+            log.debug("interrupted while idle")  # it is unknown whether a push came just then: the lane is broken
+        finally:
+            self._blocked = None
+        if lane.broker.wait_refused:
+            await asyncio.sleep(self._settings.interval)
+
+    def _interrupt(self) -> None:
+        """Hang up on a step that waits for a push; reconcile finds out whether one has come."""
+        self._wake.set()
+        if self._blocked is not None:
+            self._blocked.cancel()
+            self._blocked = None
 
     def _start(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> None:
         runs: list[Run] = []
@@ -218,15 +262,17 @@ class Consumer:
         """Reconcile until it works; the tasks go on meanwhile, and what ends is kept."""
         failures = 0
         while lane.broken:
-            failures += 1
-            await asyncio.sleep(exponential(failures, 0.5 + random.random() / 2, base=RECONNECT, cap=RECONNECT_CAP))  # noqa: S311
             try:
                 unknown = await lane.reconcile()
             except (RedisUnavailable, Stale) as error:
-                if failures % 5 == 1:
+                failures += 1
+                if failures % 5 == 2:
                     log.warning("queue %s: still no Redis: %s", lane.broker.queue, error)
+                jitter = 0.5 + random.random() / 2  # noqa: S311
+                await asyncio.sleep(exponential(failures, jitter, base=RECONNECT, cap=RECONNECT_CAP))
                 continue
-            log.info("queue %s: reconciled, %d tasks adopted", lane.broker.queue, len(unknown))
+            if failures or unknown:
+                log.info("queue %s: Redis is back, %d tasks adopted", lane.broker.queue, len(unknown))
             self._start(lane, unknown)
             lane.ready = True
             self._report()
@@ -236,15 +282,20 @@ class Consumer:
         while True:
             await lane.idle.wait()
             lane.idle.clear()
+            lane.waiting = True
             try:
                 await lane.broker.wait(self._settings.interval)
             except RedisUnavailable as error:
                 log.debug("queue %s: wait: %s", lane.broker.queue, error)
                 await asyncio.sleep(self._settings.interval)
+            lane.waiting = False
             lane.ready = True
             self._wake.set()
 
     async def _sleep(self) -> None:
+        for lane in self._lanes:
+            if not (lane.ready or lane.waiting or lane.turn) and self._want(lane):
+                lane.idle.set()
         deadline = min([min(lane.due_at, lane.renew_at) for lane in self._lanes])
         alarm = self._loop.call_at(deadline, self._wake.set)
         await self._wake.wait()

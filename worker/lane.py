@@ -51,6 +51,8 @@ class Lane:
     """Loop time at which the lease is to be renewed."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to have the waiter wait for a push."""
+    waiting: bool = False
+    """The waiter does so."""
 
     @property
     def has_news(self) -> bool:
@@ -70,7 +72,7 @@ class Lane:
         else:
             self.settles.append(Settle(delivery, "dead", outcome.reason, outcome.detail))
 
-    async def step(self, want: int, others: int) -> StepReply:
+    async def step(self, want: int, others: int, wait: float = 0.0) -> StepReply:
         """Send what ended, claim up to `want`, and book what the reply confirms.
 
         Raises:
@@ -80,7 +82,9 @@ class Lane:
         self.sent_acks, self.acks = self.acks, []
         self.sent_settles, self.settles = self.settles, []
         self.broken = True
-        reply = await self.broker.step(want, self.sent_acks, self.sent_settles, has_turn=self.turn, others=others)
+        reply = await self.broker.step(
+            want, self.sent_acks, self.sent_settles, has_turn=self.turn, others=others, wait=wait
+        )
         self.broken = False
         self._confirm(reply)
         return reply

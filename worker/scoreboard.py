@@ -64,6 +64,10 @@ class Word(IntEnum):
     """1: take nothing more until it is 0 again; written by the parent."""
     WISH = 11
     """What the child asks of the parent: see Wish."""
+    LOST_AT = 12
+    """Monotonic ns at which the parent marked it as lost."""
+    RECOVERER = 13
+    """Pid of the child that is to give a lost one's tasks back; 0: whoever comes. Written by the parent."""
     IN_FLIGHT = 16
     CLAIMED = 17
     DONE = 18

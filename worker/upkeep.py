@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -16,6 +18,8 @@ log = logging.getLogger("multiworker.worker")
 
 INTERVAL = 5.0
 """Seconds between two looks at leases; a third of the age at which a missing look means that Redis was away."""
+BOOKED_BY_OTHERS = 2_000_000_000
+"""Nanoseconds that a sibling which has recovered a worker gets to write the worker's ledger down."""
 
 
 class Upkeep:
@@ -60,7 +64,7 @@ class Upkeep:
             RedisUnavailable: not all of them could be.
         """
         for record in self._board.present:
-            if record[Word.STATE] == State.LOST:
+            if record[Word.STATE] == State.LOST and record[Word.RECOVERER] in (0, os.getpid()):
                 await self._recover(record)
 
     async def _recover_told(self) -> None:
@@ -83,7 +87,10 @@ class Upkeep:
         if found:
             Ledger.of(found).write(record, 0)  # what it wrote itself may be older than its death
             log.info("worker %s ended by %s: %d tasks given back", worker, how, sum(one.given_back for one in found))
+        elif time.monotonic_ns() - record[Word.LOST_AT] < BOOKED_BY_OTHERS:
+            return  # somebody else has recovered it, or its lease ran out; whoever it was knows the numbers
         else:
+            log.warning("worker %s ended by %s: others gave its tasks back; its ledger is as it left it", worker, how)
             record[Word.GIVEN_BACK] += record[Word.IN_FLIGHT]
             record[Word.IN_FLIGHT] = 0
         record[Word.STATE] = State.SETTLED

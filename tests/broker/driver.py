@@ -26,14 +26,26 @@ class Edit(NamedTuple):
     """A change to a script's text: smaller limits, another clock, or a fault that a test must notice.
 
     Args:
-        old: text that occurs once in each script that has it.
+        old: text that occurs once in each script that is to have it.
         new: what stands there instead.
+        only: the one script that is changed; by default, all that have the text.
     """
 
     old: str
     new: str
+    only: str | None = None
 
 
+EVERYTHING = """
+local reads = {list = {'LRANGE', 0, -1}, hash = {'HGETALL'}, zset = {'ZRANGE', 0, -1, 'WITHSCORES'},
+               stream = {'XRANGE', '-', '+'}}
+local all = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local read = reads[redis.call('TYPE', key).ok]
+  if read then all[#all + 1] = {key, redis.call(read[1], key, unpack(read, 2))} end
+end
+return all
+"""
 TEST_CLOCK = Edit(
     "local now = clock[1] * 1000 + math.floor(clock[2] / 1000)", "local now = tonumber(call('GET', 'test:clock'))"
 )
@@ -82,9 +94,10 @@ class Driver:
         self.spoiled_books = False
         self._numbers: dict[str, int] = {}
         edits = [*edits, TEST_CLOCK] if clock is not None else edits
-        self._texts = {script(name).sha: _edited(script(name).text, edits) for name in SCRIPTS}
+        self._texts = {script(name).sha: _edited(name, edits) for name in SCRIPTS}
         for edit in edits:
-            assert any(edit.old in script(name).text for name in SCRIPTS), f"no script has {edit.old!r}"
+            names = [edit.only] if edit.only else SCRIPTS
+            assert any(edit.old in script(name).text for name in names), f"no script has {edit.old!r}"
 
     def do(self, *command: object) -> Any:
         """Send any command."""
@@ -145,14 +158,16 @@ class Driver:
             has_turn=has_turn,
             others=others,
         )
-        ending = Counter(
-            known_by(read_frame(raw).payload) for raw in self.do("HMGET", self.keys.inflight(worker), *acks, "") if raw
-        )
-        raw = self.call(command)
-        if raw[0] == b"OK":
-            self.done += ending
+        return commands.parse_step(self.call_step(command, worker, acks))
+
+    def call_step(self, command: Command, worker: str, acks: Sequence[str]) -> Any:
+        """Send a step that was made elsewhere, and book what it acknowledges."""
+        ending = [raw for raw in self.do("HMGET", self.keys.inflight(worker), *acks, "") if raw]
+        reply = self.call(command)
+        if reply[0] == b"OK":
+            self.done.update(known_by(read_frame(raw).payload) for raw in ending)
         self.check()
-        return commands.parse_step(raw)
+        return reply
 
     def claim(self, worker: str, want: int = 1, **more: Any) -> list[bytes]:
         """One step; returns the claimed payloads."""
@@ -213,39 +228,56 @@ class Driver:
 
     def inflight_hashes(self) -> dict[str, dict[bytes, bytes]]:
         """Every worker's in-flight hash."""
-        prefix = self.keys.inflight("")
-        names = [key.decode() for key in self.do("KEYS", "*") if key.decode().startswith(prefix)]
-        return {name.removeprefix(prefix): self.do("HGETALL", name) for name in names}
+        return self._inflight_of(self.everything())
+
+    def everything(self) -> dict[str, list[Any]]:
+        """All that lies in Redis but strings, seen at one moment: key -> elements, or names and values in turn."""
+        return {key.decode(): content for key, content in self.do("EVAL", EVERYTHING, 0)}
 
     def check(self) -> None:
         """Every pushed element lies in exactly one place, and all books add up."""
-        letters = self.letters()
-        found = self.done + Counter(known_by(payload) for payload in self.waiting())
-        found.update(known_by(letter[b"payload"]) for letter in letters)
+        seen = self.everything()
+        keys = self.keys
+        letters = [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in seen.get(keys.dead, [])]
+        payloads = [*seen.get(keys.queue, []), *seen.get(keys.handoff, [])]
+        payloads = [*filter(None, payloads), *(letter[b"payload"] for letter in letters)]
         task_ids = [letter[b"id"] for letter in letters]
-        frames = [*self.scheduled(), *self.suspects(), *self.do("ZRANGE", self.keys.priority, 0, -1)]
-        for worker, content in self.inflight_hashes().items():
-            assert worker in self.workers(), f"nobody will ever look at what {worker} holds"
+        frames = [*seen.get(keys.scheduled, [])[::2], *seen.get(keys.priority, [])[::2], *seen.get(keys.suspects, [])]
+        for worker, content in self._inflight_of(seen).items():
+            assert worker.encode() in seen[keys.workers], f"nobody will ever look at what {worker} holds"
+            assert set(META) <= set(content), f"{worker} has no books: {content}"
             held = [frame for field, frame in content.items() if field not in META]
-            frames += held
             _, claimed, *ended = (int(content[field]) for field in META)
             assert claimed == sum(ended) + len(held), f"the books of {worker}: {content}"
+            frames += held
         for raw in frames:
             frame = read_frame(raw)
-            found[known_by(frame.payload)] += 1
+            payloads.append(frame.payload)
             task_ids.append(frame.id)
-        missing, double = self.pushed - found, found - self.pushed
-        dropped = int(self.do("HGET", self.keys.counters, "dead_dropped") or 0)
-        assert not double, f"in two places: {double}"
-        assert missing.total() == dropped, f"lost: {missing}"
         assert len(task_ids) == len(set(task_ids)), "two tasks have one id"
+        counters = seen.get(keys.counters, [])
+        books = {name: int(value) for name, value in zip(counters[::2], counters[1::2], strict=True)}
+        found = self.done + Counter(map(known_by, payloads))
+        missing, double = self.pushed - found, found - self.pushed
+        assert not double, f"in two places: {double}"
+        assert missing.total() == books.get(b"dead_dropped", 0), f"lost: {missing}"
         weight = sum(len(value) for letter in letters for value in letter.values())
-        booked = int(self.do("HGET", self.keys.counters, "dead_bytes") or 0)
+        booked = books.get(b"dead_bytes", 0)
         assert self.spoiled_books or booked == weight, f"the dead letters have {weight} bytes, and {booked} are booked"
 
+    def _inflight_of(self, seen: dict[str, list[Any]]) -> dict[str, dict[bytes, bytes]]:
+        prefix = self.keys.inflight("")
+        return {
+            key.removeprefix(prefix): dict(zip(content[::2], content[1::2], strict=True))
+            for key, content in seen.items()
+            if key.startswith(prefix)
+        }
 
-def _edited(text: str, edits: Iterable[Edit]) -> str:
+
+def _edited(name: str, edits: Iterable[Edit]) -> str:
+    text = script(name).text
     for edit in edits:
-        assert text.count(edit.old) <= 1, f"{edit.old!r} occurs more than once"
-        text = text.replace(edit.old, edit.new)
+        if edit.only in (None, name):
+            assert text.count(edit.old) <= 1, f"{edit.old!r} occurs more than once"
+            text = text.replace(edit.old, edit.new)
     return text

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+import uvloop
 
 from multiworker.worker import client as public
 from multiworker.worker.client import Client
@@ -308,8 +309,9 @@ def test_event_loops_one_after_the_other_and_side_by_side(client: Client, redis_
 def test_event_loops_leave_nothing_behind(client: Client, redis_client: redis.Redis) -> None:
     connected = len(redis_client.client_list())
 
-    for _ in range(5):
-        asyncio.run(client.aenqueue("t"))
+    for factory in (None, None, uvloop.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(client.aenqueue("t"))
     closed = asyncio.new_event_loop()  # one that ends without a farewell to its generators
     closed.run_until_complete(client.aenqueue("t"))
     line, _ = client._lines[closed]

@@ -30,8 +30,8 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
     yield started
     for process in started:
-        process.kill()
-        process.communicate()
+        with process:  # closes its pipes and waits for it
+            process.kill()
 
 
 def loaded_by(code: str) -> set[str]:
@@ -97,7 +97,11 @@ def test_a_password_is_hidden_from_the_list_of_processes(
     processes.append(process)
     line = Path(f"/proc/{process.pid}/cmdline")
 
-    sync_until(lambda: b"s3cret" not in line.read_bytes() and b"multiworker" in line.read_bytes() or process.poll())
+    def hidden() -> bool:
+        shown = line.read_bytes()
+        return b"multiworker" in shown and b"s3cret" not in shown
+
+    sync_until(lambda: hidden() or process.poll())
 
     _, err = process.communicate(b'{"type":"t"}\n')
     assert b"s3cret" not in err
@@ -196,7 +200,7 @@ def on_terminal(arguments: list[str], environment: dict[str, str], answer: bytes
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 1), (b"\n", 1, 1), (b"\x04", 130, 1)])
 @pytest.mark.parametrize("arguments", [["queue", "purge"], ["dead", "discard", "--all"]], ids=" ".join)
-def test_deleting_asks_on_a_terminal(  # noqa: PLR0913
+def test_deleting_asks_on_a_terminal(
     arguments: list[str], answer: bytes, code: int, left: int, environment: dict[str, str], redis_client: redis.Redis
 ) -> None:
     redis_client.lpush("async_tasks", "x")

@@ -133,21 +133,30 @@ def demo() -> Iterator[Demo]:
 
 def test_everything_holds(demo: Demo) -> None:
     # when
-    demo.start(*DEMO, "--plain")
+    demo.start(*DEMO)
     # then
     assert demo.exit_code() == Exit.OK, demo.out + demo.err
     assert demo.err == ""
-    ran = re.findall(r"^  (\w+)-\d+ +(\w+) +child \d+ \(pid \d+\) +\d\.\d s$", demo.out, re.MULTILINE)
+    _check_chapters(demo.out)
+    assert demo.left() == []
+    # and what goes to no terminal is plain, without having to ask for it
+    assert "\x1b" not in demo.out
+    assert "━" not in demo.out
+    assert "40 of 40 done" in demo.out
+    assert [line for line in demo.out.splitlines() if len(line) > COLUMNS] == []
+
+
+def _check_chapters(out: str) -> None:
+    ran = re.findall(r"^  (\w+)-\d+ +(\w+) +child \d+ \(pid \d+\) +\d\.\d s$", out, re.MULTILINE)
     assert sorted(name for name, _ in ran) == ["fast_task"] * 3 + ["medium_task"] * 2 + ["slow_task"] * 2
     assert all(name == kind for name, kind in ran)
-    assert re.search(r"7 tasks, 7\.5 s one after the other, took \d+\.\d s on \d child", demo.out)
-    moved = re.search(r"(\d+) tasks? ran there and started again within \d+ ms of the kill", demo.out)
+    assert re.search(r"7 tasks, 7\.5 s one after the other, took \d+\.\d s on \d child", out)
+    moved = re.search(r"(\d+) tasks? ran there and started again within \d+ ms of the kill", out)
     assert moved
-    assert re.search(r"no handler +\{.*send_fax", demo.out)
-    assert re.search(r"not json +\{", demo.out)
+    assert re.search(r"no handler +\{.*send_fax", out)
+    assert re.search(r"not json +\{", out)
     claimed = 49 + int(moved[1])
-    assert f"claimed {claimed} = done 47 + retried 0 + dead 2 + given back {moved[1]} + in flight 0" in demo.out
-    assert demo.left() == []
+    assert f"claimed {claimed} = done 47 + retried 0 + dead 2 + given back {moved[1]} + in flight 0" in out
 
 
 @pytest.mark.skipif(shutil.which("redis-cli") is None, reason="one of the commands is redis-cli")
@@ -172,17 +181,6 @@ def test_commands_that_it_tells_to_type_work(demo: Demo) -> None:
         worker.terminate()
         worker.wait()
     assert worker.returncode == Exit.OK
-
-
-def test_lines_are_plain_and_fit_the_terminal(demo: Demo) -> None:
-    # when
-    demo.start(*DEMO)  # into a file, without being asked for plain lines
-    # then
-    assert demo.exit_code() == Exit.OK, demo.out + demo.err
-    assert "\x1b" not in demo.out
-    assert "━" not in demo.out
-    assert "40 of 40 done" in demo.out
-    assert [line for line in demo.out.splitlines() if len(line) > COLUMNS] == []
 
 
 @pytest.mark.parametrize("arguments", [DEMO, (*DEMO, "--plain")])
@@ -216,8 +214,16 @@ def _read_all(terminal: int) -> str:
     return shown.decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("moment", ["A Redis of its own", "7 done +child", "is killed"])
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "A Redis of its own"),
+        (signal.SIGINT, "7 done +child"),
+        (signal.SIGINT, "is killed"),
+        (signal.SIGTERM, "7 done +child"),
+        (signal.SIGHUP, "7 done +child"),
+    ],
+)
 def test_signal_ends_it_with_nothing_left(demo: Demo, number: signal.Signals, moment: str) -> None:
     # given
     demo.start(*DEMO, "--plain")

@@ -14,10 +14,10 @@ from multiworker.worker.connections import Wire
 class FreshWire(Wire):
     """A wire that connects anew if Redis has hung up since it was last used: by then, nothing has been sent."""
 
-    async def _ask(self, command: Command) -> Any:
+    async def _ask(self, first: Command | None, command: Command) -> tuple[Any, bool]:
         if self._connection.is_connected and await self._has_ended():
             await self._hang_up()
-        return await super()._ask(command)
+        return await super()._ask(first, command)
 
     async def _has_ended(self) -> bool:
         connection: Any = self._connection

@@ -15,7 +15,7 @@
 -- bytes follow, because the whole is too large to travel and lies under the oversized key of that id.
 local QUEUE, HANDOFF, SCHEDULED, PRIORITY, SUSPECTS, DEAD, COUNTERS, WORKERS, HELD = unpack(KEYS)
 local META = 5
-local SUSPECT_AFTER, DEAD_AFTER = 2, 4          -- crashes in company, crashes in all
+local SUSPECT_AFTER, DEAD_AFTER = 2, 5          -- crashes in company, crashes in all
 local DEAD_MOST, DEAD_MOST_BYTES = 100000, 268435456
 local WHOLE, HEAD = 1048576, 4096                -- bytes of a payload kept whole in the dead letters, or else of its head
 local call = redis.call

@@ -115,14 +115,16 @@ local function take_list(key)
 end
 
 if suspects > 0 and want > 0 then
-  if call('HLEN', HELD) == META and others == 0 then
-    local n, frame = number(), call('LRANGE', SUSPECTS, -1, -1)[1]
-    if not split(frame) then frame = first_frame(n, frame) end
-    call('HSET', HELD, claim(n, frame), frame)
+  local holds_nothing = call('HLEN', HELD) == META and others == 0
+  local settled = call('HMGET', HELD, 'done', 'retried', 'dead')
+  local proven = settled[1] + settled[2] + settled[3] > 0 -- in a crash loop the youngest would take it and die with it
+  if holds_nothing and (proven or ready + #due + prioritised == 0) then
+    local frame = call('LRANGE', SUSPECTS, -1, -1)[1]
+    call('HSET', HELD, claim(number(), frame), frame)
     call('LTRIM', SUSPECTS, 0, -2)
     call('ZREM', WORKERS, '*alone')
     want = 0
-  else
+  elseif not holds_nothing then
     -- One worker at a time runs empty for the suspect, and only for a while: others go on, and nobody waits for ever.
     local turn_ends = tonumber(call('ZSCORE', WORKERS, '*alone') or 0)
     if has_turn and turn_ends <= now then

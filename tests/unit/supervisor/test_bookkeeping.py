@@ -59,11 +59,11 @@ def test_only_settled_records_are_freed(board: Scoreboard) -> None:
 
 def test_somebody_is_lost_until_his_tasks_are_given_back(board: Scoreboard) -> None:
     record = add(board)
-    assert not bookkeeping.anybody_lost(board)
+    assert not bookkeeping.lost(board)
     record[Word.STATE] = State.LOST
-    assert bookkeeping.anybody_lost(board)
+    assert bookkeeping.lost(board)
     record[Word.STATE] = State.SETTLED
-    assert not bookkeeping.anybody_lost(board)
+    assert not bookkeeping.lost(board)
 
 
 def test_what_counts_as_settled(board: Scoreboard) -> None:
