@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from multiworker.worker.errors import MAX_DELAY, SettingsError
 from multiworker.worker.keys import hash_tag
@@ -17,6 +17,8 @@ MIB = 1024 * 1024
 
 _SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": MIB, "g": 10**9}
 _SIZES |= {"gb": 10**9, "gib": 1024 * MIB}
+_URL_OPTIONS = ("db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+"""What may stand behind the ? of a Redis URL; how often and how long to try is the protocol's to decide."""
 _SCHEMES = ("redis", "rediss", "unix", "embedded")
 
 
@@ -184,7 +186,15 @@ def check_redis_url(url: str) -> None:
         raise SettingsError(f"--redis is a URL that begins with {', '.join(name + ':' for name in _SCHEMES)}")
     if scheme != "embedded" and not rest.startswith("//"):
         raise SettingsError(f"--redis needs // after {scheme}:")
+    if scheme == "embedded":
+        return
     try:
-        _ = urlsplit(url).port
+        parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
         raise SettingsError(f"--redis has a host or port that cannot be: {redacted(url)}") from None
+    if scheme != "unix" and not re.fullmatch(r"(/\d{0,9})?", parts.path):
+        raise SettingsError("--redis ends in the number of a database, as in redis://host:6379/0")
+    for option in parse_qs(parts.query, keep_blank_values=True):
+        if option not in _URL_OPTIONS:
+            raise SettingsError(f"--redis knows no option {option[:50]!r}, but {', '.join(_URL_OPTIONS)}")

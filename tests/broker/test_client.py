@@ -23,6 +23,7 @@ from multiworker.worker.errors import EncodeError, RedisUnavailable, SettingsErr
 from multiworker.worker.keys import Keys
 from multiworker.worker.message import parse_frame
 from tests.fix_redis import RedisServer
+from tests.waiting import sync_until
 
 KEYS = Keys("async_tasks")
 
@@ -320,16 +321,7 @@ def test_event_loops_leave_nothing_behind(client: Client, redis_client: redis.Re
     asyncio.run(client.aenqueue("t"))
 
     assert client._lines == {}
-    wait_until(lambda: len(redis_client.client_list()) == connected)
-
-
-def wait_until(condition: Any) -> None:
-    ended = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        ended.wait(0.01)
-    pytest.fail("it never came true")
+    sync_until(lambda: len(redis_client.client_list()) == connected)
 
 
 def test_threads_share_a_client(client: Client, redis_client: redis.Redis) -> None:

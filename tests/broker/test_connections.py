@@ -73,7 +73,7 @@ def test_nor_does_the_blocking_client(proxy: Proxy, redis_client: redis.Redis) -
 
 def test_with_the_librarys_retries_these_tests_would_fail(proxy: Proxy, redis_client: redis.Redis) -> None:
     proxy.lose(b"LPUSH", 2)
-    with redis.Redis(unix_socket_path=str(proxy.path), retry=Retry(NoBackoff(), 3)) as client:  # type: ignore[abstract]
+    with redis.Redis(unix_socket_path=str(proxy.path), retry=Retry(NoBackoff(), 3)) as client:
         assert client.lpush("jobs", "x") == 3
     assert proxy.seen(b"LPUSH") == 3
 
@@ -281,9 +281,7 @@ def test_the_password_is_never_in_an_error(guarded: RedisServer) -> None:
 @pytest.mark.parametrize(
     "query", ["decode_responses=true", "protocol=3", "retry_on_timeout=true", "socket_timeout=1", "client_name=me"]
 )
-def test_options_in_the_url_do_not_change_what_we_rely_on(
-    redis_url: str, query: str, redis_client: redis.Redis
-) -> None:
+def test_options_in_the_url_do_not_change_what_we_rely_on(redis_url: str, query: str) -> None:
     async def main() -> Any:
         wire = Wire(f"{redis_url}?{query}")
         try:

@@ -13,7 +13,7 @@ from tests.waiting import until
 WAITERS = 5
 
 
-async def blocked(client: redis.Redis) -> int:
+def blocked(client: redis.Redis) -> int:
     """How many clients wait for a push."""
     info: Any = client.info("clients")
     return int(info["blocked_clients"])
@@ -23,8 +23,7 @@ def test_a_push_wakes_exactly_one_of_many(driver: Driver, redis_url: str) -> Non
     async def main() -> list[Any]:
         wires = [Wire(redis_url) for _ in range(WAITERS)]
         waits = [asyncio.create_task(wire.ask(commands.wait(driver.keys, 60), extra=60)) for wire in wires]
-        while await blocked(driver.client) < WAITERS:
-            await asyncio.sleep(0.001)
+        await until(lambda: blocked(driver.client) == WAITERS)
         driver.push(b"x")
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         assert sum(wait.done() for wait in waits) == 1
@@ -54,8 +53,7 @@ def test_the_wait_of_a_worker_that_is_gone_loses_nothing(driver: Driver, redis_u
     async def main() -> None:
         wire = Wire(redis_url)
         wait = asyncio.create_task(wire.ask(commands.wait(driver.keys, 60), extra=60))
-        while not await blocked(driver.client):
-            await asyncio.sleep(0.001)
+        await until(lambda: blocked(driver.client))
         wait.cancel()
         await asyncio.wait([wait])
         driver.push(b"x")
@@ -80,8 +78,7 @@ def test_whatever_makes_work_ready_wakes_a_waiter(driver: Driver, redis_url: str
     async def main(act: Any) -> Any:
         wire = Wire(redis_url)
         wait = asyncio.create_task(wire.ask(commands.wait(driver.keys, 60), extra=60))
-        while not await blocked(driver.client):
-            await asyncio.sleep(0.001)
+        await until(lambda: blocked(driver.client))
         act()
         try:
             return await wait

@@ -2,10 +2,21 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
 from tests.system.fix_system import Engine, system_processes, until
+
+
+STRANGER = """
+import os, pathlib, subprocess
+os.setpgid(0, 0)
+left = subprocess.Popen(["sleep", "1000"])
+pathlib.Path("making").write_text(f"{os.getpid()} {left.pid}")
+pathlib.Path("making").rename("pids")
+os._exit(78)
+"""
 
 
 def test_a_killed_child_is_replaced_and_its_tasks_run_again(engine: Engine) -> None:
@@ -97,14 +108,15 @@ def test_what_a_dead_child_started_is_ended(engine: Engine) -> None:
 
 def test_a_child_of_somebody_else_is_reaped_and_nothing_more(engine: Engine) -> None:
     # given a parent that has inherited a process, which leads a group of its own
-    group = "import os, subprocess; os.setpgid(0, 0); subprocess.Popen(['sleep', '1000']); os._exit(78)"
-    engine.start(before=f'python3 -c "{group}" &', wait=False)
-    until(lambda: len(engine.ready()) == 2, "the children", engine.text)
+    (engine.directory / "stranger.py").write_text(STRANGER)
+    engine.start(before=f"{sys.executable} stranger.py &", wait=False)
+    told = engine.directory / "pids"
+    leader, member = until(lambda: told.exists() and told.read_text().split(), "the stranger", engine.text)
     # when that process has ended, with an exit code that would mean something from a child
-    until(lambda: not any(p.parent == engine.pid and p.state == "Z" for p in system_processes()), "burial", engine.text)
+    until(lambda: int(leader) not in {one.pid for one in system_processes()}, "its burial", engine.text)
     # then what it left behind lives on, and so do the children
-    (left,) = [one.pid for one in system_processes() if one.session == engine.pid and one.name == "sleep"]
-    engine.send(signal.SIGKILL, left)
+    assert int(member) in engine.processes()
+    engine.send(signal.SIGKILL, int(member))
     engine.until_ready(2)
     assert engine.stop() == 0
 

@@ -18,6 +18,7 @@ signals.block()
 lost = []
 for number in range(200):
     pid = process.fork(lambda: time.sleep(20) or 0)
+    os.kill(pid, signal.SIGUSR2)  # ends a process that is not prepared for it
     os.kill(pid, signal.SIGTERM)
     ended = os.waitpid(pid, 0)[1]
     if os.waitstatus_to_exitcode(ended) != -signal.SIGTERM:
