@@ -17,7 +17,8 @@ MIB = 1024 * 1024
 
 _SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": MIB, "g": 10**9}
 _SIZES |= {"gb": 10**9, "gib": 1024 * MIB}
-_URL_OPTIONS = ("db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+_SSL_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+_URL_OPTIONS = ("db", "username", "password", *_SSL_OPTIONS)
 """What may stand behind the ? of a Redis URL; how often and how long to try is the protocol's to decide."""
 _SCHEMES = ("redis", "rediss", "unix", "embedded")
 
@@ -197,4 +198,4 @@ def check_redis_url(url: str) -> None:
         raise SettingsError("--redis ends in the number of a database, as in redis://host:6379/0")
     for option in parse_qs(parts.query, keep_blank_values=True):
         if option not in _URL_OPTIONS:
-            raise SettingsError(f"--redis knows no option {option[:50]!r}, but {', '.join(_URL_OPTIONS)}")
+            raise SettingsError(f"--redis has an option that is none of {', '.join(_URL_OPTIONS)}: {option[:50]!r}")
