@@ -128,10 +128,16 @@ class Executor:
             else:
                 await _within(timeout, handler.function(argument))
         except BaseException as error:  # noqa: BLE001 - SystemExit of one task must not end the others
-            return self._failed(run, error)
+            return self.failed(run, error)
         return DONE
 
-    def _failed(self, run: Run, error: BaseException) -> Outcome:
+    def failed(self, run: Run, error: BaseException) -> Outcome:
+        """Judge what a handler raised.
+
+        Args:
+            run: the run that it ended.
+            error: whatever it was.
+        """
         if self.leaving and isinstance(error, asyncio.CancelledError):
             return GIVEN_BACK
         return decide(
@@ -153,10 +159,12 @@ class Executor:
         self.busy_threads += 1
         future.add_done_callback(self._thread_ended)
         try:
-            result = await asyncio.shield(future)
+            result, error = await asyncio.shield(future)
         finally:
             if alarm:
                 alarm.cancel()
+        if error is not None:
+            raise error
         if inspect.iscoroutine(result):  # a plain function around a coroutine function, as careless decorators make
             await (result if limit is None else _within(limit, result))
 
@@ -179,6 +187,9 @@ async def _within(limit: float, work: Awaitable[Any]) -> None:
 class _Call:
     """A function call in a thread that can be interrupted between two of its bytecodes.
 
+    It gives its result and what was raised as values: a Future would never end with StopIteration, and GeneratorExit
+    would close the coroutines that await it.
+
     Args:
         function: to be called.
         argument: its only argument.
@@ -191,22 +202,20 @@ class _Call:
         self._thread: int | None = None
         self._interrupted = False
 
-    def __call__(self) -> Any:
+    def __call__(self) -> tuple[Any, BaseException | None]:
         with self._lock:
             self._thread = threading.get_ident()
         try:
             try:
-                return self._function(self._argument)
+                return self._function(self._argument), None
             finally:
                 # Critical section: once the thread is unset, no interrupt can be sent to whatever runs here next.
                 with self._lock:
                     self._thread = None
-        except HandlerTimeout:
-            if self._interrupted:
-                raise HandlerTimeout("it ran longer than its timeout") from None
-            raise
-        except StopIteration as error:  # an asyncio.Future refuses to carry it, and would then never end
-            raise RuntimeError("the handler raised StopIteration") from error
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop judges it
+            if self._interrupted and isinstance(error, HandlerTimeout):
+                return None, HandlerTimeout("it ran longer than its timeout")
+            return None, error
 
     def interrupt(self) -> None:
         """Raise HandlerTimeout in the function, unless it has ended; a call blocked in C notices when it returns."""

@@ -49,7 +49,11 @@ class Runner:
         while runs:
             run = runs.pop()
             run.task = task
-            self._ended(run, await self._executor.execute(run))
+            try:
+                outcome = await self._executor.execute(run)
+            except GeneratorExit as error:  # thrown by a future, it closes all coroutines on its way but this one
+                outcome = self._executor.failed(run, error)
+            self._ended(run, outcome)
             CURRENT.set(None)
             if contextvars.copy_context() != clean or (task and task.cancelling()):
                 self._spread(runs, clean)  # this one has left a trace that the others must not see
@@ -61,4 +65,8 @@ class Runner:
             run.task = self._loop.create_task(self._apart(run), context=clean.copy())
 
     async def _apart(self, run: Run) -> None:
-        self._ended(run, await self._executor.execute(run))
+        try:
+            outcome = await self._executor.execute(run)
+        except GeneratorExit as error:  # as above
+            outcome = self._executor.failed(run, error)
+        self._ended(run, outcome)

@@ -194,6 +194,8 @@ def check_redis_url(url: str) -> None:
         _ = parts.port
     except ValueError:
         raise SettingsError(f"--redis has a host or port that cannot be: {redacted(url)}") from None
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise SettingsError("--redis has a password with / ? or # in it: write them as %2F, %3F and %23")
     if scheme != "unix" and not re.fullmatch(r"(/\d{0,9})?", parts.path):
         raise SettingsError("--redis ends in the number of a database, as in redis://host:6379/0")
     for option in parse_qs(parts.query, keep_blank_values=True):

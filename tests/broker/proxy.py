@@ -40,6 +40,11 @@ class Proxy:
         """How often clients have sent a command."""
         return self._seen.count(name)
 
+    @property
+    def total(self) -> int:
+        """How many commands clients have sent."""
+        return len(self._seen)
+
     def lose(self, name: bytes, times: int = 1) -> None:
         """Hang up instead of passing on the next replies to a command."""
         self._to_lose[name] += times

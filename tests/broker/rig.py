@@ -25,6 +25,11 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return runner.run(asyncio.wait_for(main(), 100))
 
 
+def _handler(name: str, given: Callable[[Any], Any] | Handler) -> Handler:
+    """A function alone has next to no back-off."""
+    return given if isinstance(given, Handler) else Handler(given, backoff=0.001, whole=name == "*")
+
+
 class Rig:
     """A consumer and what belongs to it.
 
@@ -40,9 +45,7 @@ class Rig:
     ) -> None:
         options.setdefault("queue", ("jobs",))
         self.settings = Settings(redis=url, **options)
-        found = {
-            name: one if isinstance(one, Handler) else Handler(one, backoff=0.001) for name, one in handlers.items()
-        }
+        found = {name: _handler(name, one) for name, one in handlers.items()}
         catch_all = found.pop("*", None)
         self.worker = worker
         self.quota = 2**63

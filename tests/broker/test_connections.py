@@ -276,18 +276,3 @@ def test_the_password_is_never_in_an_error(guarded: RedisServer) -> None:
     for text in asyncio.run(main()):
         assert "s3cret" not in text
         assert "\n" not in text
-
-
-@pytest.mark.parametrize(
-    "query", ["decode_responses=true", "protocol=3", "retry_on_timeout=true", "socket_timeout=1", "client_name=me"]
-)
-def test_options_in_the_url_do_not_change_what_we_rely_on(redis_url: str, query: str) -> None:
-    async def main() -> Any:
-        wire = Wire(f"{redis_url}?{query}")
-        try:
-            assert await wire.ask(("HSET", "h", "a", "b")) == 1
-            return await wire.ask(("HGETALL", "h"))
-        finally:
-            await wire.close()
-
-    assert asyncio.run(main()) == [b"a", b"b"]

@@ -134,6 +134,7 @@ def test_the_first_queue_comes_first(driver: Driver, redis_url: str) -> None:
             await rig.until_settled(16)
 
     run(main)
+    # Fails while the consumer claims from a later queue without having looked at the earlier ones.
     assert order == ["jobs"] * 3 + ["later"] * 2 + ["jobs"] * 3 + ["later"] * 8
     assert other.drained()
 
@@ -161,7 +162,7 @@ def test_a_push_wakes_a_consumer_that_waits_for_long(driver: Driver, redis_url: 
         started = time.monotonic()
         async with consuming(redis_url, {"note": nothing}, interval=10) as rig:
             for n in range(1, 6):
-                await until(lambda: driver.client.info("clients")["blocked_clients"])  # type: ignore[index]
+                await until(lambda: driver.client.info("clients")["blocked_clients"])
                 driver.push(task("note"))
                 await rig.until_settled(n)
         assert time.monotonic() - started < 10, "each was started when it came, not when the wait was over"
@@ -186,11 +187,8 @@ def test_a_failed_task_is_tried_again_and_then_dead(driver: Driver, redis_url: s
     run(main)
     assert attempts == [("w.1.1", attempt, 4) for attempt in (1, 2, 3, 4)]
     (letter,) = driver.letters()
-    assert (letter[b"reason"], letter[b"attempt"], letter[b"payload"]) == (
-        b"attempts exhausted",
-        b"4",
-        task("fail", "x"),
-    )
+    assert (letter[b"reason"], letter[b"attempt"]) == (b"attempts exhausted", b"4")
+    assert letter[b"payload"] == task("fail", "x")
     assert letter[b"detail"].startswith(b"Traceback")
     assert letter[b"detail"].endswith(b"ValueError: no way\n")
     driver.check()
@@ -326,12 +324,11 @@ class Odd(BaseException):
         raise SystemExit
 
 
+FATAL = [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), StopIteration(), Odd()]
+
+
 @pytest.mark.parametrize("is_async", [True, False])
-@pytest.mark.parametrize(
-    "error",
-    [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), StopIteration(), Odd()],
-    ids=repr,
-)
+@pytest.mark.parametrize("error", FATAL, ids=repr)
 def test_nothing_that_a_handler_raises_ends_the_consumer(
     driver: Driver, redis_url: str, error: BaseException, *, is_async: bool
 ) -> None:
@@ -459,9 +456,9 @@ def test_an_idle_consumer_can_be_hushed_too(driver: Driver, redis_url: str) -> N
         gate = Gate()
         gate.open()
         async with consuming(redis_url, {"wait": gate}, interval=10) as rig:
-            await until(lambda: driver.client.info("clients")["blocked_clients"])  # type: ignore[index]
+            await until(lambda: driver.client.info("clients")["blocked_clients"])
             rig.consumer.hush(quiet=True)
-            await until(lambda: not driver.client.info("clients")["blocked_clients"])  # type: ignore[index]
+            await until(lambda: not driver.client.info("clients")["blocked_clients"])
             driver.push(task("wait", 1))
             rig.consumer.hush(quiet=False)
             await rig.until_settled(1)
@@ -488,7 +485,7 @@ def test_an_idle_consumer_stops_at_once(driver: Driver, redis_url: str) -> None:
     async def main() -> None:
         started = time.monotonic()
         async with consuming(redis_url, {}, interval=10) as rig:
-            await until(lambda: driver.client.info("clients")["blocked_clients"])  # type: ignore[index]
+            await until(lambda: driver.client.info("clients")["blocked_clients"])
             await rig.drain()
         assert time.monotonic() - started < 5
 
@@ -567,9 +564,7 @@ def test_a_suspect_runs_alone(driver: Driver, redis_url: str) -> None:
             driver.client.lpush(driver.keys.suspects, b"s.%d 1 2\n%s" % (hash(suspect) % 10**9, suspect))
         async with consuming(redis_url, {"note": note}, concurrency=5) as rig:
             await rig.until_settled(33)
-        assert {data: company[data] for data in company if isinstance(data, str)} == {
-            f"suspect {n}": 0 for n in range(3)
-        }
+        assert [company.pop(f"suspect {n}") for n in range(3)] == [0, 0, 0]
         assert max(company.values()) == 4, "the others had company"
 
     run(main)

@@ -61,10 +61,11 @@ def test_what_was_lost_is_found_and_given_back(full: Driver) -> None:
 
 
 def test_poison_is_found_out(full: Driver) -> None:
-    full.client.lpush(full.keys.suspects, b"t.1 1 3\npoison")
+    full.client.lpush(full.keys.suspects, b"t.1 1 4\npoison")
     full.pushed[b"poison"] += 1
     fill(full)
     full.step("a", 1)
+    full.step("a", 1, acks=["1.1"])
     recovered = full.recover("a")
     assert recovered
     assert recovered.buried == 1

@@ -1,4 +1,4 @@
-"""Poison: a task that saw two crashes runs alone, and two more deaths alone are its end. Innocents are never buried."""
+"""Poison: a task that saw two crashes runs alone, and three more are its end. Innocents are never buried."""
 
 import itertools
 
@@ -12,11 +12,34 @@ from tests.broker.driver import NOON, Driver, read_frame
 LIVES = itertools.count(1)
 
 
-def born(driver: Driver) -> str:
-    """Register a worker under an id that never was."""
+def born(driver: Driver, *, proven: bool = True) -> str:
+    """Register a worker under an id that never was; a proven one has settled a task."""
     worker = f"w-{next(LIVES)}"
     assert driver.register(worker)
+    if proven:
+        prove(driver, worker)
     return worker
+
+
+def prove(driver: Driver, worker: str) -> None:
+    for counter in ("claimed", "done"):
+        driver.client.hincrby(driver.keys.inflight(worker), counter)
+
+
+@pytest.fixture
+def driver(driver: Driver) -> Driver:
+    """Its workers a and b are proven."""
+    prove(driver, "a")
+    prove(driver, "b")
+    return driver
+
+
+@pytest.fixture
+def timed(timed: Driver) -> Driver:
+    """Its workers a and b are proven."""
+    prove(timed, "a")
+    prove(timed, "b")
+    return timed
 
 
 def put_suspects(driver: Driver, *payloads: bytes) -> None:
@@ -31,7 +54,7 @@ def make_suspect(driver: Driver, payload: bytes) -> None:
     driver.client.rpush(driver.keys.queue, payload)  # at the head, so that it is the one that is claimed
     driver.pushed[payload] += 1
     for _ in range(2):
-        worker = born(driver)
+        worker = born(driver, proven=False)
         assert driver.claim(worker, 1, has_turn=True) == [payload]
         driver.recover(worker, "dead", "signal 11")
     assert payload in [read_frame(frame).payload for frame in driver.suspects()]
@@ -41,7 +64,7 @@ def test_one_crash_gives_a_task_back_at_once_and_counts_it(timed: Driver) -> Non
     timed.push(b"x")
     timed.claim("a")
     recovered = timed.recover("a", "dead", "signal 9")
-    assert recovered == commands.Recovered(given_back=1, buried=0, claimed=1, done=0, retried=0, dead=0)
+    assert recovered == commands.Recovered(given_back=1, buried=0, claimed=2, done=1, retried=0, dead=0)
     assert timed.scheduled() == {b"a.1.1 1 1\nx": NOON}
     assert timed.suspects() == []
 
@@ -142,6 +165,33 @@ def test_the_turn_is_over_when_the_suspect_was_taken(timed: Driver) -> None:
     assert timed.step("c", 1).turn, "the next suspect has a turn of its own"
 
 
+def test_a_worker_that_has_settled_nothing_takes_no_suspect_while_there_is_other_work(driver: Driver) -> None:
+    """In a crash loop the youngest would take it and die with it, and an innocent would be blamed."""
+    put_suspects(driver, b"p")
+    driver.push(b"x")
+    young = born(driver, proven=False)
+    reply = driver.step(young, 1)
+    assert ([read_frame(frame).payload for _, frame in reply.claims], reply.turn) == ([b"x"], False)
+    assert driver.claim(young, 1, acks=["1.1"]) == [b"p"], "now it has settled one"
+
+
+def test_a_worker_that_has_settled_nothing_takes_a_suspect_if_there_is_nothing_else(driver: Driver) -> None:
+    put_suspects(driver, b"p")
+    driver.push(b"")
+    young = born(driver, proven=False)
+    assert driver.claim(young, 1) == [], "a bell looks like work, once"
+    assert driver.claim(young, 1) == [b"p"]
+
+
+def test_the_turn_of_a_worker_that_settles_its_first_task_is_not_lost(driver: Driver) -> None:
+    driver.push(b"x", b"y")
+    young = born(driver, proven=False)
+    assert driver.claim(young, 1) == [b"x"]
+    put_suspects(driver, b"p")
+    assert driver.step(young, 1).turn
+    assert driver.claim(young, 1, acks=["1.1"], has_turn=True) == [b"p"]
+
+
 def test_an_innocent_that_saw_two_crashes_runs_alone_and_is_done(driver: Driver) -> None:
     put_suspects(driver, b"poison", b"innocent")
     assert driver.claim("b", 5) == [b"poison"]
@@ -151,17 +201,17 @@ def test_an_innocent_that_saw_two_crashes_runs_alone_and_is_done(driver: Driver)
     assert driver.drained()
 
 
-def test_two_more_deaths_alone_are_the_end(driver: Driver) -> None:
+def test_three_more_deaths_alone_are_the_end(driver: Driver) -> None:
     make_suspect(driver, b"poison\n\xff")
-    for _ in range(2):
+    for _ in range(3):
         assert driver.letters() == []
         worker = born(driver)
         assert driver.claim(worker, 5) == [b"poison\n\xff"]
         recovered = driver.recover(worker, "dead", "signal 11")
-    assert recovered == commands.Recovered(given_back=0, buried=1, claimed=1, done=0, retried=0, dead=0)
+    assert recovered == commands.Recovered(given_back=0, buried=1, claimed=2, done=1, retried=0, dead=0)
     (letter,) = driver.letters()
     assert Reason(letter[b"reason"].decode()) is Reason.CRASHED
-    assert (letter[b"detail"], letter[b"crashes"], letter[b"attempt"]) == (b"signal 11", b"4", b"1")
+    assert (letter[b"detail"], letter[b"crashes"], letter[b"attempt"]) == (b"signal 11", b"5", b"1")
     assert (letter[b"payload"], letter[b"worker"]) == (b"poison\n\xff", worker.encode())
     driver.step("b", 1)
     assert driver.drained()

@@ -117,10 +117,13 @@ end
 if suspects > 0 and want > 0 then
   local holds_nothing = call('HLEN', HELD) == META and others == 0
   local settled = call('HMGET', HELD, 'done', 'retried', 'dead')
-  local proven = settled[1] + settled[2] + settled[3] > 0 -- in a crash loop the youngest would take it and die with it
+  local now_settled = count.done + count.retried + count.dead
+  -- In a crash loop the youngest would take it and die with it.
+  local proven = settled[1] + settled[2] + settled[3] + now_settled > 0
   if holds_nothing and (proven or ready + #due + prioritised == 0) then
-    local frame = call('LRANGE', SUSPECTS, -1, -1)[1]
-    call('HSET', HELD, claim(number(), frame), frame)
+    local n, frame = number(), call('LRANGE', SUSPECTS, -1, -1)[1]
+    if not split(frame) then frame = first_frame(n, frame) end -- somebody else's, without a header
+    call('HSET', HELD, claim(n, frame), frame)
     call('LTRIM', SUSPECTS, 0, -2)
     call('ZREM', WORKERS, '*alone')
     want = 0

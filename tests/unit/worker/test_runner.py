@@ -158,6 +158,28 @@ def test_one_that_fails_takes_nobody_with_it(error: BaseException) -> None:
     assert {n for n, outcome in outcomes.items() if outcome is DONE} == {n for n in range(20) if n % 4 >= 2}
 
 
+@pytest.mark.parametrize("error", [GeneratorExit(), StopIteration(), asyncio.CancelledError(), ValueError()], ids=repr)
+@pytest.mark.parametrize("where", ["thread", "future"])
+def test_what_comes_out_of_a_thread_or_future_is_a_failure_like_any_other(error: BaseException, where: str) -> None:
+    def in_thread(n: int) -> None:
+        raise error
+
+    async def from_future(n: int) -> None:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(RuntimeError() if isinstance(error, StopIteration) else error)
+        await asyncio.sleep(n % 2 / 1000)
+        await asyncio.gather(future)
+
+    async def main() -> dict[int, Outcome]:
+        rig = Rig(in_thread if where == "thread" else from_future)
+        rig.start(6)
+        return await rig.finish()
+
+    outcomes = asyncio.run(main())
+    assert len(outcomes) == 6
+    assert all(isinstance(outcome, RetryIn) for outcome in outcomes.values())
+
+
 def test_one_that_cancels_its_own_asyncio_task_hits_nobody_else() -> None:
     async def cancel_self(n: int) -> None:
         task = asyncio.current_task()
