@@ -88,6 +88,10 @@ class Child:
         self.kill_at = time.monotonic() + grace + DRAIN_MARGIN
         send(self.pid, signal.SIGTERM)
 
+    def nudge(self) -> None:
+        """Have it look at the page; SIGURG is ignored by default, so it is harmless while it boots."""
+        send(self.pid, signal.SIGURG)
+
     def kill(self) -> None:
         """End it now; its tasks are given back."""
         self.kill_at = None

@@ -7,7 +7,7 @@ import click
 
 from multiworker.cli.options import all_settings, settings_of
 from multiworker.cli.root import HELP, explain
-from multiworker.supervisor import parent
+from multiworker.supervisor import main
 from multiworker.worker import logs
 from multiworker.worker.errors import SettingsError
 from multiworker.worker.settings import Settings
@@ -32,7 +32,7 @@ def start(ctx: click.Context, /, **_: object) -> int:
     """
     settings = settings_of(ctx)
     logs.configure(settings.log_format, settings.log_level)
-    return parent.run(settings, partial(read_again, ctx.meta["multiworker.arguments"]))
+    return main.run(settings, partial(read_again, ctx.meta["multiworker.arguments"]))
 
 
 def read_again(arguments: Sequence[str]) -> Settings:

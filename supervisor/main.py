@@ -1,0 +1,67 @@
+"""Becoming the parent: locks, scoreboard, and the exit code."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from multiworker.supervisor import pidfile, signals
+from multiworker.supervisor.parent import Parent
+from multiworker.supervisor.redis_server import RedisServer
+from multiworker.worker.embedded import is_embedded
+from multiworker.worker.errors import Exit, SettingsError
+from multiworker.worker.scoreboard import Scoreboard, runtime_directory
+from multiworker.worker.settings import MAX_PROCS, Settings
+
+log = logging.getLogger("multiworker.supervisor")
+
+
+def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
+    """Be the parent until there is nothing left to do.
+
+    Args:
+        settings: validated.
+        resolve: reads the settings anew, for SIGHUP.
+
+    Returns:
+        The exit code.
+    """
+    signals.block()
+    with contextlib.ExitStack() as undo:
+        try:
+            parent = _prepare(settings, resolve, undo)
+        except pidfile.AlreadyRunningError as error:
+            log.error("already running: %s", error)
+            return Exit.TEMPFAIL
+        except SettingsError as error:
+            log.error("%s", error)
+            return Exit.USAGE
+        except OSError as error:
+            log.error("cannot write %s: %s", error.filename, error.strerror)
+            return Exit.CANTCREAT
+        return parent.live()
+
+
+def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextlib.ExitStack) -> Parent:
+    """Take the locks and make the scoreboard; `undo` removes the files again."""
+    locks: list[int] = []
+    if settings.pidfile:
+        path = Path(settings.pidfile)
+        locks.append(pidfile.lock(path))
+        undo.callback(pidfile.remove, path, locks[0])
+    server = RedisServer(settings.redis) if is_embedded(settings.redis) else None
+    if server:
+        locks.append(server.lock())
+    directory = runtime_directory()
+    _remove_left_boards(directory)
+    board = Scoreboard.create(directory / f"{settings.name or 'unnamed'}.{os.getpid()}.board", 2 * MAX_PROCS + 2)
+    undo.callback(board.path.unlink, missing_ok=True)
+    return Parent(settings, resolve, board, server, locks)
+
+
+def _remove_left_boards(directory: Path) -> None:
+    """Remove the scoreboards of parents that were killed; children of theirs that still drain keep theirs mapped."""
+    for path in directory.glob("*.board"):
+        if not Path("/proc", path.stem.rpartition(".")[2]).exists():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,196 @@
+"""The children: forked, watched, nudged, and what they leave behind when they die."""
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+
+from setproctitle import setproctitle
+
+from multiworker.supervisor import bookkeeping, process, signals
+from multiworker.supervisor.children import Child
+from multiworker.supervisor.cores import usable_cores
+from multiworker.supervisor.plan import Stage
+from multiworker.supervisor.redis_server import RedisServer
+from multiworker.supervisor.reload import Generation
+from multiworker.worker.scoreboard import NO_QUOTA, Scoreboard, State, Total, Word
+from multiworker.worker.settings import Settings
+
+log = logging.getLogger("multiworker.supervisor")
+
+RECOVER_AGAIN = 1.0
+"""Seconds after which another child is asked to give a dead one's tasks back."""
+SWEEP_TIME = 10.0
+"""Seconds that the last sweep may take before the parent leaves the rest to the lease."""
+_TICK = 0.25
+
+
+class Nursery:
+    """All children of one parent.
+
+    Args:
+        board: the scoreboard.
+        locks: file descriptors that children must not keep.
+        server: the embedded Redis, if it is this parent's to run.
+    """
+
+    def __init__(self, board: Scoreboard, locks: Sequence[int], server: RedisServer | None) -> None:
+        self._board = board
+        self._locks = locks
+        self._server = server
+        self._asked_at = 0.0
+        self.quiet = False
+        self.by_pid: dict[int, Child] = {}
+
+    @property
+    def all(self) -> list[Child]:
+        """Every child that has not been reaped."""
+        return list(self.by_pid.values())
+
+    def ready(self, generation: int | None = None) -> int:
+        """Count the ready children, of one generation or of all."""
+        ready = [child for child in self.all if child.stage is Stage.READY]
+        return sum(generation in (None, child.generation) for child in ready)
+
+    def fork(self, slot: int, generation: Generation, *, first: bool) -> bool:
+        """Fork a child.
+
+        Args:
+            slot: which of the wanted places it fills, from 1.
+            generation: whose code and settings it runs.
+            first: nobody has been ready yet.
+
+        Returns:
+            False if the system refuses.
+        """
+        index = self._board.free_record()
+        if index is None:
+            return False
+        record = self._board.records[index]
+        record[Word.SLOT], record[Word.GENERATION] = slot, generation.number
+        record[Word.STARTED] = time.monotonic_ns()
+        record[Word.QUOTA] = NO_QUOTA if generation.settings.max_tasks is None else 0
+        record[Word.QUIET] = int(self.quiet)
+        record[Word.STATE] = State.IMPORT
+        try:
+            pid = process.fork(lambda: self._live(slot, index, generation, first=first), close=self._locks)
+        except OSError as error:
+            log.error("cannot fork: %s", error.strerror)
+            record.clear()
+            return False
+        record[Word.PID] = pid
+        self.by_pid[pid] = Child(pid, slot, generation.number, record, time.monotonic())
+        return True
+
+    def reap(self) -> list[tuple[Child, int]]:
+        """Collect the children that have ended; the embedded Redis is told of its own end.
+
+        Returns:
+            Each, with its exit code or minus the signal that ended it. What it held is still to be given back.
+        """
+        now = time.monotonic()
+        ended: list[tuple[Child, int]] = []
+        for pid, code in process.reap({*self.by_pid, self._server.pid if self._server else 0}):
+            if self._server and self._server.reaped(pid, code, now):
+                continue
+            child = self.by_pid.pop(pid, None)
+            if child:
+                ended.append((child, code))
+            else:
+                log.debug("reaped a stranger, pid %d", pid)
+        return ended
+
+    def recover_lost(self, now: float) -> None:
+        """Ask one living child to give back what a dead one holds; another one, if it takes long or dies itself."""
+        able = [child for child in self.all if child.record[Word.STATE] in (State.READY, State.DRAIN)]
+        too_long = now - self._asked_at >= RECOVER_AGAIN
+        for record in bookkeeping.lost(self._board):
+            if record[Word.RECOVERER] in self.by_pid and not too_long:
+                continue
+            record[Word.RECOVERER] = 0
+            if able:
+                helper = random.choice(able)  # noqa: S311 - whoever
+                record[Word.RECOVERER] = helper.pid
+                self._asked_at = now
+                helper.nudge()
+
+    def retire(self) -> None:
+        """Free the records of children that are gone and whose tasks are accounted for."""
+        bookkeeping.retire_settled(self._board, [child.record for child in self.all])
+
+    def hand_out_quota(self, settings: Settings) -> bool:
+        """Let children claim what is left of ``--max-tasks``.
+
+        Returns:
+            True if all of it is settled.
+        """
+        if settings.max_tasks is None:
+            return False
+        if bookkeeping.settled(self._board) >= settings.max_tasks:
+            return True
+        granted = bookkeeping.grant(self._board, settings.max_tasks, settings.concurrency)
+        for child in self.all:
+            if child.record in granted:
+                child.nudge()
+        return False
+
+    def toggle_quiet(self) -> None:
+        """Have all children take nothing more, or take tasks again."""
+        self.quiet = not self.quiet
+        for child in self.all:
+            child.record[Word.QUIET] = int(self.quiet)
+            child.nudge()
+
+    def sweep(self, settings: Settings) -> None:
+        """With no child left, fork one that only gives back what dead ones hold."""
+        if not bookkeeping.lost(self._board):
+            return
+        try:
+            pid = process.fork(lambda: self._sweep(settings), close=self._locks)
+        except OSError as error:
+            log.error("cannot fork, tasks of dead children stay until their lease is over: %s", error.strerror)
+            return
+        deadline = time.monotonic() + SWEEP_TIME
+        while not self._has_ended(pid):
+            if time.monotonic() >= deadline:
+                process.send(pid, signal.SIGKILL)
+            for _ in signals.arrivals(_TICK):
+                continue
+        self.retire()
+
+    def _has_ended(self, sweeper: int) -> bool:
+        """Keep the embedded Redis running for the sweeper, and tell whether that has ended."""
+        now = time.monotonic()
+        ended = False
+        for pid, code in process.reap([sweeper]):
+            ended = ended or pid == sweeper
+            if self._server:
+                self._server.reaped(pid, code, now)
+        if self._server and not ended:
+            self._server.keep_running(now)
+        return ended
+
+    def _live(self, slot: int, index: int, generation: Generation, *, first: bool) -> int:
+        """Run in the child, after fork."""
+        from multiworker.worker.process import run_child  # noqa: PLC0415 - only children may load redis and asyncio
+
+        settings = generation.settings
+        setproctitle(f"multiworker: child {slot} gen {generation.number}{named(settings)}")
+        if settings.pin:
+            cores = usable_cores()
+            os.sched_setaffinity(0, {cores[(slot - 1) % len(cores)]})
+        return run_child(settings, self._board, index, int(self._board.totals[Total.PARENT]), first=first)
+
+    def _sweep(self, settings: Settings) -> int:
+        """Run in the child, after fork."""
+        from multiworker.worker.process import sweep  # noqa: PLC0415 - only children may load redis and asyncio
+
+        setproctitle(f"multiworker: sweep{named(settings)}")
+        return sweep(settings, self._board)
+
+
+def named(settings: Settings) -> str:
+    """Return how an instance's name is shown in process titles."""
+    return f" [{settings.name}]" if settings.name else ""
