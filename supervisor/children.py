@@ -16,6 +16,8 @@ DUMP_TIME = 1.0
 """Seconds between SIGABRT, which writes the stacks to the log, and SIGKILL."""
 DRAIN_MARGIN = 1.5
 """Seconds beyond the grace that a child gets to give tasks back by itself."""
+CONNECT_TIME = 2.0
+"""Seconds that a child may take to connect before it counts as waiting for Redis."""
 STABLE = 10.0
 """Seconds after which a ready child counts as stable."""
 
@@ -42,6 +44,8 @@ class Child:
     """Monotonic seconds at which it gets SIGKILL."""
     blamed: bool = True
     """If it dies now, that counts against the tasks it holds."""
+    connects_since: float | None = None
+    """Monotonic seconds at which it was first seen to connect."""
 
     @property
     def stage(self) -> Stage:
@@ -78,6 +82,15 @@ class Child:
     def stable(self, now: float) -> bool:
         """It has been ready for a while."""
         return self.stage is Stage.READY and now - self.born > STABLE
+
+    def waits_for_redis(self, now: float) -> bool:
+        """It has been connecting for longer than that takes when Redis is there; to be asked again and again."""
+        if self.record[Word.STATE] != State.CONNECT:
+            self.connects_since = None
+            return False
+        if self.connects_since is None:
+            self.connects_since = now
+        return now - self.connects_since > CONNECT_TIME
 
     def drain(self, grace: float) -> None:
         """Tell it to take nothing more, finish what it has within the grace and leave. May be called again."""

@@ -20,7 +20,7 @@ from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Reload
 from multiworker.supervisor.restart import GIVE_UP, Patience, Slots
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.scoreboard import Scoreboard, State, Total, Wish, Word
+from multiworker.worker.scoreboard import Scoreboard, Total, Wish, Word
 from multiworker.worker.settings import MAX_PROCS, Settings
 
 log = logging.getLogger("multiworker.supervisor")
@@ -217,7 +217,8 @@ class Parent:
 
     def _judge(self, now: float) -> None:
         """Give up when children crash again and again; Redis being away is no crash."""
-        if any(child.record[Word.STATE] == State.CONNECT or child.stable(now) for child in self._nursery.all):
+        children = self._nursery.all
+        if any([child.waits_for_redis(now) for child in children]) or any(child.stable(now) for child in children):
             self._patience.well()
         if self._patience.over(now):
             log.error("no child has been stable for %g s: giving up", GIVE_UP)

@@ -102,8 +102,7 @@ class Broker:
         before = commands.wait(self._keys, wait) if wait else None
         raw, self.wait_refused = await self._steps.ask_after(before, command, extra=wait)
         reply = commands.parse_step(raw)
-        if time.monotonic() - started > self._settings.lease / 2:
-            raise Stale("the answer came too late to be trusted")
+        self._check_age(started)
         return reply
 
     async def reconcile(self, known: Iterable[str]) -> tuple[set[str], list[tuple[str, bytes]]]:
@@ -120,8 +119,16 @@ class Broker:
             Fenced: this worker is dead to the others.
         """
         self._no += 1
-        reply = await self._steps.ask(commands.reconcile(self._keys, self.worker, self._no, self._lease_ms, known))
-        return commands.parse_reconcile(reply)
+        started = time.monotonic()
+        command = commands.reconcile(self._keys, self.worker, self._no, self._lease_ms, known)
+        reply = commands.parse_reconcile(await self._steps.ask(command))
+        self._check_age(started)
+        return reply
+
+    def _check_age(self, started: float) -> None:
+        """Refuse an answer to a request that was sent so long ago that others may have been given what it says."""
+        if time.monotonic() - started > self._settings.lease / 2:
+            raise Stale("the answer came too late to be trusted")
 
     async def wait(self, seconds: float) -> None:
         """Wait until an element is pushed, at most so long. It says nothing but "step now".

@@ -72,15 +72,16 @@ class Wire:
         Raises:
             RedisUnavailable: no answer, or an error for an answer. Whether the commands were carried out is unknown.
         """
-        try:
-            async with self._turn, asyncio.timeout(ANSWER_TIMEOUT + extra):
-                return await self._ask(first, command)
-        except (RedisError, OSError, TimeoutError) as error:
-            await self._hang_up()
-            raise RedisUnavailable(f"Redis at {self._where}: {_without_payload(error)}") from None
-        except BaseException:
-            await self._hang_up()  # a reply that is still to come must not be taken for the next command's
-            raise
+        async with self._turn:
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT + extra):
+                    return await self._ask(first, command)
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._hang_up()
+                raise RedisUnavailable(f"Redis at {self._where}: {_without_payload(error)}") from None
+            except BaseException:
+                await self._hang_up()  # a reply that is still to come must not be taken for the next command's
+                raise
 
     async def _ask(self, first: Command | None, command: Command) -> tuple[Any, bool]:
         if not self._connection.is_connected:

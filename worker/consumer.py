@@ -132,20 +132,22 @@ class Consumer:
                 waiter.cancel()
 
     async def _round(self) -> bool:
-        """Give every lane that has a reason one step; an earlier lane that may have more comes before a later one."""
+        """Give every lane that has a reason one step.
+
+        A later lane claims only after every earlier one has been asked in the same round and has nothing more.
+        """
         stepped = False
-        before_may_have_more = False
-        for lane in self._lanes:
+        for number, lane in enumerate(self._lanes):
             if lane.broken:
                 await self._mend(lane)
             now = self._loop.time()
             if now >= lane.due_at:
                 lane.due_at, lane.ready = math.inf, True
-            want = 0 if before_may_have_more else self._want(lane)
-            if lane.has_news or (want and lane.ready) or now >= lane.renew_at:
+            want = 0 if any(earlier.ready for earlier in self._lanes[:number]) else self._want(lane)
+            claims = want > 0 and any(later.ready for later in self._lanes[number:])
+            if lane.has_news or claims or now >= lane.renew_at:
                 await self._step(lane, want)
                 stepped = True
-            before_may_have_more = before_may_have_more or lane.ready
         return stepped
 
     def _want(self, lane: Lane) -> int:
@@ -222,11 +224,12 @@ class Consumer:
         self._runner.start(runs)
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
+        if run is self._alone:
+            self._alone = None
+            self._wake.set()
         lane = self._by_queue[run.queue]
         if lane.running.pop(run.delivery, None) is None:
             return  # it was dropped while it ran: it is not ours to settle
-        if run is self._alone:
-            self._alone = None
         if outcome is DONE:
             lane.acks.append(run.delivery)
         elif outcome is GIVEN_BACK:

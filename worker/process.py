@@ -67,7 +67,10 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
     async def give_back() -> int:
         steps, duties = Wire(settings.redis), Wire(settings.redis)
         brokers = [Broker(queue, settings, steps, duties) for queue in settings.queue]
-        await Upkeep(brokers, board, lambda: None).recover_lost()
+        try:
+            await Upkeep(brokers, board, lambda: None).recover_lost()
+        finally:
+            await duties.close()
         return Exit.OK
 
     try:

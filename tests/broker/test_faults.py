@@ -262,7 +262,7 @@ def test_scripts_that_are_forgotten_again_and_again_are_taught_again(driver: Dri
 def test_a_task_that_somebody_took_away_is_stopped_and_others_go_on(
     driver: Driver, proxy: Proxy, *, suspect: bool
 ) -> None:
-    """Only a foreign hand can do that. Fails while a suspect that is dropped leaves the consumer waiting for its end."""
+    """Only a foreign hand can. Fails while a suspect that is dropped leaves the consumer waiting for its end."""
 
     async def main() -> None:
         handler = Counted(gate=True)

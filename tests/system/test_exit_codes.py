@@ -57,12 +57,15 @@ main()
 """
 
 
-def test_children_that_crash_again_and_again(engine: Engine) -> None:
-    # given a parent that gives up after a second, and handlers that kill whoever imports them
+@pytest.mark.parametrize(
+    "crash", ["os.abort()", "import threading\nthreading.Timer(0.3, os.abort).start()"], ids=["import", "ready"]
+)
+def test_children_that_crash_again_and_again(engine: Engine, crash: str) -> None:
+    # given a parent that gives up after a second, and handlers that kill whoever imports them, at once or a bit later
     engine.command = [sys.executable, "-c", IMPATIENT]
-    engine.write_handlers(("CODE = ", "os.abort()\nCODE = "))
+    engine.write_handlers(("CODE = ", f"{crash}\nCODE = "))
     # then it does
-    engine.start(wait=False)
+    engine.start(procs=1, wait=False)
     assert engine.finish() == 70
     assert engine.lines("ERROR .* giving up")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from multiworker.supervisor.children import DRAIN_MARGIN, DUMP_TIME, STABLE, Child, say_code
+from multiworker.supervisor.children import CONNECT_TIME, DRAIN_MARGIN, DUMP_TIME, STABLE, Child, say_code
 from multiworker.supervisor.plan import Seat, Stage
 from multiworker.worker.scoreboard import Scoreboard, State, Why, Wish, Word
 from multiworker.worker.settings import Settings
@@ -71,6 +71,18 @@ def test_a_child_that_waits_for_redis_has_not_booted_although_its_loop_turns(chi
     assert not child.booted
     become_ready(child)
     assert child.booted
+
+
+def test_a_child_waits_for_redis_when_it_takes_longer_to_connect_than_one_needs(child: Child) -> None:
+    assert not child.waits_for_redis(100.0)
+    child.record[Word.STATE] = State.CONNECT
+    assert not child.waits_for_redis(200.0)
+    assert not child.waits_for_redis(200.0 + CONNECT_TIME)
+    assert child.waits_for_redis(200.1 + CONNECT_TIME)
+    become_ready(child)
+    assert not child.waits_for_redis(300.0)
+    child.record[Word.STATE] = State.CONNECT
+    assert not child.waits_for_redis(400.0)
 
 
 def test_useful_is_a_child_that_settled_a_task_or_was_there_for_a_while(child: Child) -> None:
