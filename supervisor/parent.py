@@ -218,7 +218,8 @@ class Parent:
     def _judge(self, now: float) -> None:
         """Give up when children crash again and again; Redis being away is no crash."""
         children = self._nursery.all
-        if any([child.waits_for_redis(now) for child in children]) or any(child.stable(now) for child in children):
+        waiting = [child for child in children if child.waits_for_redis(now)]
+        if waiting or any(child.stable(now) for child in children):
             self._patience.well()
         if self._patience.over(now):
             log.error("no child has been stable for %g s: giving up", GIVE_UP)

@@ -44,12 +44,12 @@ class Upkeep:
     async def run(self) -> None:
         """Do the duties until cancelled."""
         while True:
+            self._look.clear()  # before the duties: a look that is wanted while they are done is still to come
             try:
                 await self.recover_lost()
                 await self._reap_expired()
             except RedisUnavailable as error:
                 log.debug("upkeep: %s", error)
-            self._look.clear()
             try:
                 async with asyncio.timeout(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - spread over children
                     await self._look.wait()

@@ -1,0 +1,448 @@
+"""One child's life in the test's own process: connecting, consuming, draining, leaving; the page tells its story."""
+
+import asyncio
+import faulthandler
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from multiworker.worker import child as child_module
+from multiworker.worker import upkeep
+from multiworker.worker.child import Child, worker_id
+from multiworker.worker.errors import Exit
+from multiworker.worker.process import run_child
+from multiworker.worker.registry import Handler, Registry
+from multiworker.worker.scoreboard import NO_QUOTA, Record, Scoreboard, State, Wish, Word
+from multiworker.worker.settings import Settings
+from tests.broker.driver import Driver
+from tests.broker.rig import run
+from tests.fix_redis import RedisServer
+from tests.waiting import until
+
+
+def task(data: object = None) -> bytes:
+    return json.dumps({"type": "t", "data": data}).encode()
+
+
+@pytest.fixture(autouse=True)
+def no_watchdog() -> Iterator[None]:
+    """The children of these tests leave their watchdog behind, which would end this process."""
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Scoreboard:
+    return Scoreboard.create(tmp_path / "board", 4)
+
+
+class Life:
+    """A child that lives in the test's event loop.
+
+    Args:
+        url: the Redis URL.
+        board: the page.
+        function: handles type t.
+        first: nobody was ready before.
+        parent: the pid that it takes for its parent's.
+        options: settings.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        board: Scoreboard,
+        function: Callable[[Any], Any],
+        *,
+        first: bool = False,
+        parent: int = 0,
+        **options: Any,
+    ) -> None:
+        options.setdefault("queue", ("jobs",))
+        index = board.free_record()
+        assert index is not None
+        self.record: Record = board.records[index]
+        self.record[Word.STATE] = State.IMPORT
+        self.record[Word.QUOTA] = options.pop("quota", NO_QUOTA)
+        registry = Registry({"t": Handler(function, backoff=0.001)})
+        child = Child(Settings(redis=url, **options), board, self.record, registry, parent or os.getppid())
+        self.living = asyncio.create_task(child.live(first=first))
+
+    async def until(self, state: State) -> None:
+        await until(lambda: self.record[Word.STATE] == state)
+
+    def tell(self, number: int) -> None:
+        """Send a signal as the parent does."""
+        os.kill(os.getpid(), number)
+
+    async def end(self) -> int:
+        """Have it drain; returns its exit code."""
+        if not self.living.done():
+            self.tell(signal.SIGTERM)
+        return await self.living
+
+
+@asynccontextmanager
+async def living(*arguments: Any, **options: Any) -> AsyncIterator[Life]:
+    """A child that lives as long as the context lasts, and is ready when it begins."""
+    life = Life(*arguments, **options)
+    await life.until(State.READY)
+    try:
+        yield life
+    finally:
+        await life.end()
+
+
+async def nothing(data: Any) -> None: ...
+
+
+async def for_ever(data: Any) -> None:
+    await asyncio.sleep(3600)
+
+
+def books(record: Record) -> dict[str, int]:
+    words = (Word.CLAIMED, Word.DONE, Word.RETRIED, Word.DEAD, Word.GIVEN_BACK, Word.IN_FLIGHT)
+    return {word.name.lower(): record[word] for word in words if record[word]}
+
+
+def test_a_child_runs_tasks_and_leaves_in_order(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        driver.push(*[task(n) for n in range(30)])
+        async with living(redis_url, board, nothing) as life:
+            await until(lambda: life.record[Word.DONE] == 30)
+            assert life.record.worker in driver.workers()
+            assert await life.end() == Exit.OK
+            assert life.record[Word.STATE] == State.SETTLED
+            assert books(life.record) == {"claimed": 30, "done": 30}
+            assert life.record.worker not in driver.workers()
+
+    run(main)
+    assert driver.drained()
+
+
+def test_the_page_shows_what_is_in_flight(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        driver.push(task(), task())
+        async with living(redis_url, board, for_ever, grace=0) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 2)
+            assert books(life.record) == {"claimed": 2, "in_flight": 2}
+            assert life.record[Word.CONTACT] > 0
+
+    run(main)
+
+
+def test_what_does_not_end_within_the_grace_is_given_back_uncounted(
+    driver: Driver, redis_url: str, board: Scoreboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        driver.push(task(1), task(2))
+        async with living(redis_url, board, for_ever, grace=0.05) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 2)
+            assert await life.end() == Exit.OK
+            assert life.record[Word.STATE] == State.SETTLED
+            assert books(life.record) == {"claimed": 2, "given_back": 2}
+
+    run(main)
+    assert sorted(frame.split(b" ", 1)[1] for frame in driver.scheduled()) == [
+        b"1 0\n" + task(1),
+        b"1 0\n" + task(2),
+    ]
+    assert "2 tasks did not end in time; they are given back" in caplog.text
+
+
+def test_what_ends_within_the_grace_is_done(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        go = asyncio.Event()
+
+        async def wait(data: Any) -> None:
+            await go.wait()
+
+        driver.push(task(1), task(2))
+        async with living(redis_url, board, wait, concurrency=1, grace=60) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 1)
+            life.tell(signal.SIGTERM)
+            await life.until(State.DRAIN)
+            go.set()
+            assert await life.end() == Exit.OK
+            assert books(life.record) == {"claimed": 1, "done": 1}
+
+    run(main)
+    assert driver.waiting() == [task(2)]
+
+
+def test_a_thread_that_does_not_end_is_left_to_the_parent(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    """Its task runs as long as the process lives: only the parent knows when that has ended."""
+    release = threading.Event()
+
+    def block(data: Any) -> None:
+        release.wait(60)
+
+    async def main() -> None:
+        driver.push(task())
+        async with living(redis_url, board, block, grace=0.05) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 1)
+            assert await life.end() == Exit.OK
+            assert life.record[Word.STATE] == State.DRAIN
+            assert len(driver.held(life.record.worker)) == 1
+        release.set()
+
+    run(main)
+
+
+def test_a_child_that_was_given_up_leaves_with_a_code_of_its_own(
+    driver: Driver, redis_url: str, board: Scoreboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        driver.push(task(1))
+        async with living(redis_url, board, for_ever, stuck_timeout=0.8) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 1)
+            driver.recover(life.record.worker)
+            assert await life.living == Exit.FENCED
+            assert (life.record[Word.STATE], books(life.record)) == (State.SETTLED, {"claimed": 1, "given_back": 1})
+
+    run(main)
+    assert "fenced" in caplog.text
+
+
+def test_without_redis_the_first_child_gives_up_in_time(board: Scoreboard, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        life = Life("unix:///no/such/socket", board, nothing, first=True, redis_wait=0.1)
+        assert await life.living == Exit.UNAVAILABLE
+        assert life.record[Word.STATE] == State.CONNECT
+
+    run(main)
+    assert "gave up on Redis" in caplog.text
+
+
+def test_a_later_child_waits_for_redis_and_can_be_stopped_meanwhile(
+    private_redis: RedisServer, board: Scoreboard
+) -> None:
+    async def main() -> None:
+        private_redis.stop()
+        life = Life(private_redis.url, board, nothing)
+        await life.until(State.CONNECT)
+        assert await life.end() == Exit.OK
+
+        life = Life(private_redis.url, board, nothing)
+        await life.until(State.CONNECT)
+        private_redis.start()
+        await life.until(State.READY)
+        assert await life.end() == Exit.OK
+
+    run(main)
+
+
+def make_lost(driver: Driver, board: Scoreboard, worker: str) -> Record:
+    """A sibling died and holds a task."""
+    driver.push(task("lost"))
+    driver.step(worker, 1)
+    index = board.free_record()
+    assert index is not None
+    record = board.records[index]
+    record.worker = worker
+    record.ending = -9
+    record[Word.LOST_AT] = time.monotonic_ns()
+    record[Word.STATE] = State.LOST
+    return record
+
+
+def test_the_tasks_of_dead_siblings_are_given_back_before_the_child_is_ready(
+    driver: Driver, redis_url: str, board: Scoreboard
+) -> None:
+    async def main() -> None:
+        lost = make_lost(driver, board, "a")
+        seen: list[Any] = []
+
+        async def note(data: Any) -> None:
+            seen.append(data)
+
+        async with living(redis_url, board, note) as life:
+            assert lost[Word.STATE] == State.SETTLED
+            await until(lambda: life.record[Word.DONE] == 1)
+        assert seen == ["lost"]
+
+    run(main)
+
+
+def test_a_signal_has_it_look_at_once(
+    driver: Driver, redis_url: str, board: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "INTERVAL", 3600.0)
+
+    async def main() -> None:
+        async with living(redis_url, board, nothing) as life:
+            lost = make_lost(driver, board, "a")
+            life.tell(signal.SIGURG)
+            await until(lambda: lost[Word.STATE] == State.SETTLED)
+            await until(lambda: life.record[Word.DONE] == 1)
+
+    run(main)
+
+
+def test_the_parent_can_have_it_be_quiet(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        async with living(redis_url, board, nothing) as life:
+            life.record[Word.QUIET] = 1
+            life.tell(signal.SIGURG)
+            await until(lambda: not driver.client.info("clients")["blocked_clients"])
+            driver.push(task())
+            life.record[Word.QUIET] = 0
+            life.tell(signal.SIGURG)
+            await until(lambda: life.record[Word.DONE] == 1)
+
+    run(main)
+
+
+def test_a_quiet_child_takes_nothing(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        life = Life(redis_url, board, nothing, stuck_timeout=0.4)
+        life.record[Word.QUIET] = 1
+        await life.until(State.READY)
+        driver.push(task())
+        contact = life.record[Word.CONTACT]
+        await until(lambda: life.record[Word.CONTACT] > contact + 10**9)  # it renews its lease, and no more
+        assert driver.waiting() == [task()]
+        await life.end()
+
+    run(main)
+
+
+def test_a_quota_is_asked_for_and_kept(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        driver.push(*[task(n) for n in range(10)])
+        async with living(redis_url, board, nothing, quota=3) as life:
+            await until(lambda: life.record[Word.DONE] == 3)
+            life.record[Word.QUOTA] = 7
+            life.tell(signal.SIGURG)
+            await until(lambda: life.record[Word.DONE] == 7)
+            assert life.record[Word.CLAIMED] == 7
+
+    run(main)
+    assert len(driver.waiting()) == 3
+
+
+def test_a_child_that_has_had_its_share_asks_to_be_replaced(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        driver.push(*[task(n) for n in range(10)])
+        async with living(redis_url, board, nothing, max_tasks_per_child=5, stuck_timeout=0.4) as life:
+            await until(lambda: life.record[Word.WISH] == Wish.RECYCLE)
+            await until(lambda: life.record[Word.DONE] == 10)  # and goes on until the parent says so
+
+    run(main)
+
+
+def test_a_child_whose_parent_is_gone_drains(
+    driver: Driver, redis_url: str, board: Scoreboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        life = Life(redis_url, board, nothing, parent=os.getpid())
+        assert await life.living == Exit.OK
+
+    run(main)
+    assert "the parent is gone" in caplog.text
+
+
+def test_burst_ends_by_itself_and_says_so(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        driver.push(*[task(n) for n in range(10)])
+        life = Life(redis_url, board, nothing, burst=True)
+        assert await life.living == Exit.OK
+        assert (life.record[Word.WISH], books(life.record)) == (Wish.FINISHED, {"claimed": 10, "done": 10})
+
+    run(main)
+
+
+def test_the_loops_beat_is_shown(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    async def main() -> None:
+        async with living(redis_url, board, nothing, stuck_timeout=0.4) as life:
+            beats: set[int] = set()
+
+            def beats_on() -> bool:
+                beats.add(life.record[Word.BEAT])
+                return len(beats) > 3
+
+            await until(beats_on)
+
+    run(main)
+
+
+def test_a_worker_id_is_short_plain_and_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "h\u00f6st name.with/odd:things" + "x" * 300)
+    ids = {worker_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    for one in ids:
+        assert re.fullmatch(r"[A-Za-z0-9-]{1,128}", one)
+
+
+def test_a_lost_registration_draws_a_new_id(driver: Driver, redis_url: str, board: Scoreboard) -> None:
+    taken = iter(["a", "b", "fresh"])
+
+    async def main(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(child_module, "worker_id", taken.__next__)
+        async with living(redis_url, board, nothing) as life:
+            assert life.record.worker == "fresh"
+
+    with pytest.MonkeyPatch.context() as patch:
+        run(lambda: main(patch))
+
+
+def test_a_handler_that_does_not_import_is_a_wrong_configuration(
+    board: Scoreboard, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = board.free_record()
+    assert index is not None
+    settings = Settings(redis=redis_url, handler=("no_such_module_of_handlers",))
+    assert run_child(settings, board, index, os.getppid(), first=True) == Exit.CONFIG
+    assert "ModuleNotFoundError" in caplog.text
+    assert all("\n" not in record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+
+
+def test_a_django_settings_module_that_does_not_import_is_one_too(
+    board: Scoreboard, redis_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "")
+    index = board.free_record()
+    assert index is not None
+    settings = Settings(redis=redis_url, settings="no_such_settings_module")
+    assert run_child(settings, board, index, os.getppid(), first=True) == Exit.CONFIG
+    assert "--settings no_such_settings_module" in caplog.text
+
+
+def test_a_child_in_a_process_of_its_own(redis_server: RedisServer, redis_client: redis.Redis) -> None:
+    """The whole way of a forked child: import, connect, consume, drain on TERM."""
+    directory = Path(tempfile.mkdtemp(prefix="mw-"))
+    (directory / "mw_child_handlers.py").write_text(
+        "from multiworker.worker.registry import handler\n@handler('t')\ndef run(data): ...\n"
+    )
+    board = Scoreboard.create(directory / "board", 1)
+    settings = Settings(redis=redis_server.url, queue=("jobs",), handler=("mw_child_handlers",))
+    redis_client.lpush("jobs", task())
+    parent, index = os.getpid(), board.free_record()
+    assert index is not None
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(directory)
+        os._exit(run_child(settings, board, index, parent, first=True))
+    try:
+        deadline = time.monotonic() + 30
+        while board.records[index][Word.DONE] < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == Exit.OK
+    finally:
+        shutil.rmtree(directory)
+    assert board.records[index][Word.STATE] == State.SETTLED

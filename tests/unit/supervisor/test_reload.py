@@ -1,0 +1,95 @@
+"""Which generation is wanted, and which one to go back to."""
+
+from multiworker.supervisor.reload import FAILED_BOOTS, PAUSE, Reload
+from multiworker.worker.settings import Settings
+
+OLD, NEW, NEWER = Settings(concurrency=1), Settings(concurrency=2), Settings(concurrency=3)
+
+
+def after_a_good_start() -> Reload:
+    reload = Reload(OLD)
+    assert reload.succeeded(2, 2)
+    return reload
+
+
+def fail(reload: Reload, times: int) -> list[bool]:
+    """Let children of the wanted generation fail to boot."""
+    number = reload.wanted.number
+    return [reload.boot_failed(number) for _ in range(times)]
+
+
+def test_a_generation_is_good_when_all_its_children_are_ready_and_says_so_once() -> None:
+    reload = Reload(OLD)
+    assert not reload.succeeded(1, 2)
+    assert reload.good is None
+    assert reload.succeeded(2, 2)
+    assert reload.good is reload.wanted
+    assert not reload.succeeded(2, 2)
+
+
+def test_a_reload_is_due_when_it_is_asked_for() -> None:
+    reload = after_a_good_start()
+    assert not reload.due(100.0)
+    reload.asked = True
+    assert reload.due(100.0)
+    reload.begin(100.0, NEW)
+    assert not reload.due(200.0)
+    assert (reload.wanted.number, reload.wanted.settings) == (2, NEW)
+    assert reload.good
+    assert reload.good.number == 1
+
+
+def test_reloads_that_come_soon_are_one_and_later() -> None:
+    reload = after_a_good_start()
+    reload.begin(100.0, NEW)
+    reload.asked = True
+    assert not reload.due(100.0 + PAUSE / 2)
+    assert reload.due(100.0 + PAUSE)
+
+
+def test_settings_that_cannot_be_read_change_nothing() -> None:
+    reload = after_a_good_start()
+    reload.asked = True
+    reload.begin(100.0, None)
+    assert (reload.wanted.number, reload.wanted.settings) == (1, OLD)
+    assert not reload.due(200.0)
+
+
+def test_a_generation_that_does_not_boot_is_abandoned_for_the_good_one() -> None:
+    reload = after_a_good_start()
+    reload.begin(100.0, NEW)
+    assert fail(reload, FAILED_BOOTS) == [False] * (FAILED_BOOTS - 1) + [True]
+    assert (reload.wanted.number, reload.wanted.settings) == (1, OLD)
+    assert reload.wanted is reload.good
+
+
+def test_an_abandoned_number_is_not_used_again_and_the_next_reload_starts_afresh() -> None:
+    reload = after_a_good_start()
+    reload.begin(100.0, NEW)
+    fail(reload, FAILED_BOOTS)
+    reload.begin(200.0, NEWER)
+    assert reload.wanted.number == 3
+    assert fail(reload, FAILED_BOOTS - 1) == [False] * (FAILED_BOOTS - 1)
+    assert reload.succeeded(2, 2)
+    assert reload.good
+    assert reload.good.settings is NEWER
+
+
+def test_children_of_other_generations_do_not_count() -> None:
+    reload = after_a_good_start()
+    reload.begin(100.0, NEW)
+    assert not any(reload.boot_failed(1) for _ in range(2 * FAILED_BOOTS))
+    assert reload.wanted.number == 2
+
+
+def test_a_good_generation_is_never_abandoned() -> None:
+    reload = after_a_good_start()
+    assert not any(fail(reload, 2 * FAILED_BOOTS))
+    assert reload.wanted.number == 1
+
+
+def test_before_the_first_good_one_there_is_none_to_go_back_to() -> None:
+    reload = Reload(OLD)
+    reload.begin(100.0, NEW)
+    assert not any(fail(reload, 2 * FAILED_BOOTS))
+    assert reload.wanted.number == 2
