@@ -25,6 +25,7 @@ class Proxy:
         self.connections = 0
         self._upstream = upstream
         self._seen: list[bytes] = []
+        self._answered = 0
         self._to_lose: Counter[bytes] = Counter()
         self._to_hold: set[bytes] = set()
         self._held: list[tuple[socket.socket, bytes]] = []
@@ -44,6 +45,11 @@ class Proxy:
     def total(self) -> int:
         """How many commands clients have sent."""
         return len(self._seen)
+
+    @property
+    def answered(self) -> int:
+        """How many replies clients were sent."""
+        return self._answered
 
     def lose(self, name: bytes, times: int = 1) -> None:
         """Hang up instead of passing on the next replies to a command."""
@@ -125,6 +131,7 @@ class Proxy:
                             self._held.append((client, data))
                             data = b""
                 client.sendall(data)
+                self._answered = self.total - len(asked)
         _hang_up(client)
 
 

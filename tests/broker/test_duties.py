@@ -250,7 +250,7 @@ def test_duties_go_on_after_redis_was_away(
     async def main() -> None:
         duties = Duties(proxy.url, board)
         async with running(duties):
-            await until(lambda: proxy.seen(b"EVALSHA") >= 1)
+            await until(lambda: driver.client.zscore(driver.keys.workers, "*tick") and proxy.answered == proxy.total)
             record = lost(board, "a")
             proxy.lose(b"EVALSHA")
             duties.upkeep.look()

@@ -44,6 +44,32 @@ def test_a_killed_child_is_replaced_and_its_tasks_run_again(engine: Engine) -> N
     assert not engine.left_in_redis()
 
 
+SELDOM = """
+from multiworker.worker import upkeep
+upkeep.INTERVAL = 1e6
+from multiworker.cli import main
+main()
+"""
+
+
+def test_a_sibling_gives_tasks_back_as_soon_as_it_is_told(engine: Engine) -> None:
+    # given children that do not look after others by themselves, and whose successors would not boot
+    engine.command = [sys.executable, "-c", SELDOM]
+    engine.start()
+    engine.push("hold", *range(4))
+    victim = engine.until_noted(4)[0]["pid"]
+    lost = {entry["n"] for entry in engine.ledger() if entry["pid"] == victim}
+    engine.write_handlers(("CODE = ", "raise RuntimeError('broken')\nCODE = "))
+    # when one of them is killed
+    engine.kill(victim)
+    # then the other one, told by the parent, gives its tasks back and runs them
+    assert {entry["n"] for entry in engine.until_noted(4 + len(lost))[4:]} == lost
+    engine.open_gate()
+    engine.until_noted(4, "end")
+    assert engine.stop() == 0
+    assert engine.conserved()["given back"] == len(lost)
+
+
 def test_all_children_killed_at_once_come_back(engine: Engine) -> None:
     # given two children that hold tasks
     engine.start("--concurrency", "3")

@@ -21,7 +21,7 @@ def fail(reload: Reload, times: int) -> list[bool]:
 def test_a_generation_is_good_when_all_its_children_are_ready_and_says_so_once() -> None:
     reload = Reload(OLD)
     assert not reload.succeeded(1, 2)
-    assert reload.good is None
+    assert not reload.good
     assert reload.succeeded(2, 2)
     assert reload.good is reload.wanted
     assert not reload.succeeded(2, 2)
