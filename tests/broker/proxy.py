@@ -121,7 +121,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := server.recv(CHUNK):
                 reader.feed(data)
+                replies = 0
                 while reader.gets() is not False:
+                    replies += 1
                     name = asked.popleft()
                     if self._to_lose[name] > 0:
                         self._to_lose[name] -= 1
@@ -131,7 +133,7 @@ class Proxy:
                             self._held.append((client, data))
                             data = b""
                 client.sendall(data)
-                self._answered = self.total - len(asked)
+                self._answered += replies
         _hang_up(client)
 
 

@@ -375,6 +375,23 @@ def test_burst_ends_by_itself_and_says_so(driver: Driver, redis_url: str, board:
     run(main)
 
 
+def test_what_cannot_be_given_back_for_want_of_redis_is_left_to_the_parent(
+    private_redis: RedisServer, board: Scoreboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        with redis.Redis.from_url(private_redis.url) as client:
+            client.lpush("jobs", task())
+        async with living(private_redis.url, board, for_ever, grace=0.05) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 1)
+            private_redis.stop()
+            assert await life.end() == Exit.OK
+            assert life.record[Word.STATE] == State.DRAIN
+            assert books(life.record) == {"claimed": 1, "in_flight": 1}
+
+    run(main)
+    assert "could not be given back now" in caplog.text
+
+
 def test_the_loops_beat_is_shown(driver: Driver, redis_url: str, board: Scoreboard) -> None:
     async def main() -> None:
         async with living(redis_url, board, nothing, stuck_timeout=0.4) as life:

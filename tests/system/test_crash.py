@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+from multiworker.worker.scoreboard import Word
 from tests.system.fix_system import Engine, system_processes, until
 
 STRANGER = """
@@ -88,6 +90,50 @@ def test_all_children_killed_at_once_come_back(engine: Engine) -> None:
     assert engine.runs() == dict.fromkeys(range(6), 2)
     assert engine.conserved()["given back"] == 6
     assert not engine.dead_letters()
+
+
+def test_children_that_redis_has_forgotten_leave_and_are_replaced(engine: Engine) -> None:
+    # given children with tasks, and a short lease, which they renew often
+    engine.start("--concurrency", "2", "--stuck-timeout", "4")
+    before = engine.until_ready(2)
+    engine.push("hold", *range(3))
+    engine.until_noted(3)
+    # when Redis loses its data, and new tasks come
+    engine.client.flushall()
+    engine.push("quick", *range(10, 20))
+    # then others run these
+    engine.until_line("fenced: others were told that this worker is dead", count=2)
+    engine.until_noted(10, "end")
+    assert not set(before) & set(engine.until_ready(2))
+    assert engine.stop() == 0
+    assert engine.runs("end") == dict.fromkeys(range(10, 20), 1)
+
+
+def test_the_parent_keeps_nothing_of_the_dead(engine: Engine) -> None:
+    def possessions() -> tuple[int, str]:
+        process = Path("/proc", str(engine.pid))
+        (threads,) = [line for line in (process / "status").read_text().splitlines() if line.startswith("Threads")]
+        return len(list((process / "fd").iterdir())), threads
+
+    # given a parent
+    engine.start("--pidfile", "pid", procs=1)
+    before = possessions()
+    # when one child after the other dies, and the last is replaced by a reload
+    for n in range(5):
+        (child,) = engine.until_ready(1)
+        engine.push("quick", n)
+        engine.until_noted(n + 1, "end")
+        until(lambda: sum(record[Word.DONE] for record in engine.records()), "the acknowledgement", engine.text)
+        engine.kill(child)
+    engine.until_ready(1)
+    engine.send(signal.SIGHUP)
+    engine.until_line("generation 2 is ready")
+    engine.until_ready(1, 2)
+    # then it has the files and the one thread that it had, and nobody is left to bury
+    assert possessions() == before
+    assert before[1].split() == ["Threads:", "1"]
+    assert not [one for one in system_processes() if one.parent == engine.pid and not one.is_alive]
+    assert engine.stop() == 0
 
 
 @pytest.mark.parametrize(

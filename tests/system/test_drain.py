@@ -147,6 +147,22 @@ def test_stop_during_a_reload_forks_nobody_any_more(engine: Engine) -> None:
     assert not engine.lines("generation 2 is ready")
 
 
+def test_a_stop_that_reaches_everybody_is_a_stop(engine: Engine) -> None:
+    # given children with tasks
+    engine.start()
+    engine.push("hold", *range(4))
+    engine.until_noted(4)
+    # when the parent and its children are told to stop, as systemd and some shells do
+    for pid in engine.processes():
+        engine.send(signal.SIGTERM, pid)
+    engine.until_line("SIGTERM from")
+    engine.open_gate()
+    # then the tasks finish, and nobody is forked or counts as dead
+    assert engine.finish() == 0
+    assert engine.runs("end") == dict.fromkeys(range(4), 1)
+    assert len(engine.lines(r"child \d .* left: exit code 0")) == len(engine.lines(r"child \d ")) == 2
+
+
 def test_a_child_that_is_told_to_leave_by_somebody_else_is_replaced(engine: Engine) -> None:
     # given a child with a task
     engine.start()

@@ -38,9 +38,12 @@ def test_a_file_that_a_killed_parent_left_is_taken_over_while_its_children_finis
     # then it gets the file at once
     engine.until_line("generation 1 is ready", count=2)
     assert (engine.directory / "pid").read_text() == f"{engine.pid}\n"
+    # and leaves the task to the child that still has it
     engine.open_gate()
     engine.until_noted(1, "end")
     assert engine.stop() == 0
+    assert engine.runs() == {1: 1}
+    assert not engine.left_in_redis()
 
 
 def test_a_file_with_somebody_elses_pid_is_no_hindrance(engine: Engine) -> None:

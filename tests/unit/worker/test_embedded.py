@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,27 @@ def test_for_a_long_name_there_is_a_short_socket_that_everybody_finds(
         path.unlink(missing_ok=True)
         sock.bind(str(path))
     path.unlink()
+
+
+@pytest.fixture
+def another_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The private directory of a user that this process takes itself for; it may be made, as anything."""
+    user = 3_000_000_000 + os.getpid()
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    path = Path(f"/dev/shm/multiworker-{user}")
+    yield path
+    if path.is_dir():
+        path.rmdir()
+    path.unlink(missing_ok=True)
+
+
+def test_a_directory_of_somebody_else_is_not_trusted_with_a_socket(another_user: Path, tmp_path: Path) -> None:
+    another_user.mkdir()
+    with pytest.raises(SettingsError, match="can be written by other users"):
+        socket_path(f"embedded:{tmp_path}/{'x' * 120}")
+
+
+def test_a_directory_that_cannot_be_made_is_told(another_user: Path, tmp_path: Path) -> None:
+    another_user.touch()
+    with pytest.raises(SettingsError, match="cannot make /dev/shm"):
+        socket_path(f"embedded:{tmp_path}/{'x' * 120}")

@@ -33,6 +33,12 @@ class Unspeakable(Exception):
         raise SystemExit("not even that")
 
 
+class Unformattable(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise SystemExit
+
+
 class Base(BaseException):
     pass
 
@@ -52,6 +58,7 @@ RAISED: list[Callable[[], BaseException]] = [
     lambda: BaseExceptionGroup("many", [SystemExit(1), ValueError("no")]),
     Unprintable,
     Unspeakable,
+    Unformattable,
     MemoryError,
     RecursionError,
     lambda: type("two\nlines", (Exception,), {})("x"),

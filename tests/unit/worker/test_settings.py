@@ -198,7 +198,18 @@ def test_redis_urls_are_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://s3cret", "redis:s3cret@h", "redis", "s3cret", "redis://h:s3cret", "redis://h:99999", "REDIS//x"]
+    "url",
+    [
+        "",
+        "http://s3cret",
+        "redis:s3cret@h",
+        "redis",
+        "s3cret",
+        "redis://h:s3cret",
+        "redis://h:99999",
+        "REDIS//x",
+        "redis://h/x",
+    ],
 )
 def test_what_is_no_redis_url_is_refused_without_repeating_it(url: str) -> None:
     text = refused(redis=url)
