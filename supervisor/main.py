@@ -38,7 +38,7 @@ def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
             log.error("%s", error)
             return Exit.USAGE
         except OSError as error:
-            log.error("cannot write %s: %s", error.filename, error.strerror)
+            log.error("%s", f"cannot write {error.filename}: {error.strerror}" if error.filename else error)
             return Exit.CANTCREAT
         return parent.live()
 

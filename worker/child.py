@@ -30,6 +30,8 @@ log = logging.getLogger("multiworker.worker")
 
 BEAT = 1.0
 """Seconds between two beats of the event loop, at most."""
+CALM = 5.0
+"""Seconds until it shows that it drains, at the latest: until then a request may be under way that claims."""
 FAREWELL = 0.5
 """Seconds that cancelled tasks get to end, and then Redis to take them back."""
 
@@ -131,8 +133,10 @@ class Child:
         consuming = asyncio.ensure_future(self._consumer.run())
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait([consuming, stopping], return_when=asyncio.FIRST_COMPLETED)
-        self._record[Word.STATE] = State.DRAIN
         self._consumer.stop()
+        calm = asyncio.ensure_future(self._consumer.calm.wait())
+        await asyncio.wait([consuming, calm], timeout=CALM, return_when=asyncio.FIRST_COMPLETED)
+        self._record[Word.STATE] = State.DRAIN
         await asyncio.wait([consuming], timeout=self._settings.grace)
         fenced = consuming.done() and isinstance(consuming.exception(), Fenced)
         await self._end_tasks()

@@ -80,7 +80,9 @@ class Wire:
                 await self._hang_up()
                 raise RedisUnavailable(f"Redis at {self._where}: {_without_payload(error)}") from None
             except BaseException:
-                await self._hang_up()  # a reply that is still to come must not be taken for the next command's
+                # A reply that is still to come must not be taken for the next command's; and who cancels a request
+                # wants to know that Redis will not wait for a push on its behalf any longer.
+                await self._connection.disconnect()
                 raise
 
     async def _ask(self, first: Command | None, command: Command) -> tuple[Any, bool]:

@@ -64,6 +64,8 @@ class Consumer:
         self._odd_jobs: set[asyncio.Task[None]] = set()
         self._quiet = False
         self._blocked: asyncio.Task[None] | None = None
+        self.calm = asyncio.Event()
+        """After stop(): no request that could claim anything is under way any more."""
         self.finished = False
         """--burst: nothing was left to do."""
 
@@ -114,7 +116,7 @@ class Consumer:
         """
         waiters = [asyncio.ensure_future(self._wait(lane)) for lane in self._lanes]
         try:
-            while not (self._stopping and self.held == sum(len(lane.abandoned) for lane in self._lanes)):
+            while not self._is_over():
                 self._wake.clear()
                 if await self._round():
                     continue
@@ -130,6 +132,12 @@ class Consumer:
         finally:
             for waiter in waiters:
                 waiter.cancel()
+
+    def _is_over(self) -> bool:
+        """Tell whether all has ended after stop(); from here on, what is under way claims nothing."""
+        if self._stopping:
+            self.calm.set()
+        return self._stopping and self.held == sum(len(lane.abandoned) for lane in self._lanes)
 
     async def _round(self) -> bool:
         """Give every lane that has a reason one step.
@@ -269,6 +277,8 @@ class Consumer:
                 unknown = await lane.reconcile()
             except (RedisUnavailable, Stale) as error:
                 failures += 1
+                if self._stopping:
+                    self.calm.set()
                 if failures % 5 == 2:
                     log.warning("queue %s: still no Redis: %s", lane.broker.queue, error)
                 jitter = 0.5 + random.random() / 2  # noqa: S311

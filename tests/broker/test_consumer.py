@@ -139,6 +139,23 @@ def test_the_first_queue_comes_first(driver: Driver, redis_url: str) -> None:
     assert other.drained()
 
 
+def test_a_later_queue_gets_nothing_while_an_earlier_one_may_have_more(driver: Driver, redis_url: str) -> None:
+    order: list[str] = []
+
+    async def note(data: Any) -> None:
+        order.append(current().queue)
+        await asyncio.sleep(0.001)
+
+    async def main() -> None:
+        for queue in ("later", "jobs"):
+            driver.do("LPUSH", queue, *[task("note")] * 20)
+        async with consuming(redis_url, {"note": note}, concurrency=4, batch_size=1, queue=("jobs", "later")) as rig:
+            await rig.until_settled(40)
+
+    run(main)
+    assert order == ["jobs"] * 20 + ["later"] * 20
+
+
 def test_a_push_to_any_queue_wakes_an_idle_consumer(driver: Driver, redis_url: str) -> None:
     async def main() -> None:
         seen: list[str] = []
@@ -591,7 +608,7 @@ def test_the_lease_is_renewed_while_a_task_runs(driver: Driver, redis_url: str) 
     async def main() -> None:
         gate = Gate()
         driver.push(task("wait"))
-        async with consuming(redis_url, {"wait": gate}, stuck_timeout=0.4):
+        async with consuming(redis_url, {"wait": gate}, stuck_timeout=0.4, concurrency=1):
             await until(lambda: gate.inside)
             ends: set[float | None] = set()
 

@@ -408,6 +408,20 @@ def test_what_is_left_over_rings_for_the_next_worker(driver: Driver) -> None:
     assert driver.do("LRANGE", driver.keys.queue, 0, -1) == []
 
 
+@pytest.mark.parametrize("place", ["hand-off", "priority", "nowhere"])
+def test_so_is_what_is_left_in_the_hand_off_or_has_a_priority(driver: Driver, place: str) -> None:
+    driver.push(b"x")
+    driver.hand_off()
+    if place == "hand-off":
+        driver.push(b"y")
+        driver.hand_off()
+    elif place == "priority":
+        priority(driver, "p", -1)
+        priority(driver, "p", -2)
+    assert len(driver.claim("a", 1)) == 1
+    assert driver.do("LRANGE", driver.keys.queue, 0, -1) == ([] if place == "nowhere" else [b""])
+
+
 def test_the_next_due_time_is_told_when_there_is_nothing_else(timed: Driver) -> None:
     assert timed.step("a", 5).next_due == -1
     timed.client.zadd(timed.keys.scheduled, {b"t.1 1 0\nx": NOON + 500, b"t.2 1 0\ny": NOON + 300})

@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.system.fix_system import Engine
+from tests.system.fix_system import Engine, until
 
 
 def test_an_empty_queue_ends_at_once(engine: Engine) -> None:
@@ -43,11 +43,12 @@ def test_a_task_that_runs_elsewhere_is_waited_for(engine: Engine) -> None:
 
 def test_a_burst_with_kills_ends_with_everything_done(engine: Engine) -> None:
     # given many tasks
-    engine.push("quick", *range(600), seconds=0.02)
+    engine.push("quick", *range(600), seconds=0.05)
     # when children are killed while they run
     engine.start("--burst", "--concurrency", "5", procs=3, wait=False)
     for part in (50, 150, 250):
-        victim = engine.until_noted(part)[-1]["pid"]
+        engine.until_noted(part)
+        victim = until(engine.ready, "a child", engine.text)[0]
         engine.send(signal.SIGKILL, victim)
         engine.until_line(f"pid {victim}, .* died")
     assert engine.finish() == 0

@@ -132,7 +132,7 @@ def test_the_parent_keeps_nothing_of_the_dead(engine: Engine) -> None:
     # then it has the files and the one thread that it had, and nobody is left to bury
     assert possessions() == before
     assert before[1].split() == ["Threads:", "1"]
-    assert not [one for one in system_processes() if one.parent == engine.pid and not one.is_alive]
+    until(lambda: all(one.is_alive for one in system_processes() if one.parent == engine.pid), "burials", engine.text)
     assert engine.stop() == 0
 
 

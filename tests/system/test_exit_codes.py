@@ -48,6 +48,20 @@ def test_wrong_options(options: list[str]) -> None:
     assert not done.stdout
 
 
+@pytest.mark.parametrize("trap", ["link", "file"])
+def test_a_runtime_directory_that_is_not_ours(engine: Engine, trap: str) -> None:
+    # given a directory for run-time files in which somebody has prepared ours
+    path = engine.directory / "multiworker"
+    path.symlink_to(engine.directory) if trap == "link" else path.touch()
+    engine.environment |= {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": str(engine.directory)}
+    # then a parent does not start, and says where it could not write
+    engine.start(wait=False)
+    assert engine.exit_code() == 73
+    (line,) = engine.lines("ERROR")
+    assert f"{path}" in line
+    assert "None" not in line
+
+
 IMPATIENT = """
 import sys
 from multiworker.supervisor import restart

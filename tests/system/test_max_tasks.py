@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.system.fix_system import Engine
+from tests.system.fix_system import Engine, until
 
 
 @pytest.mark.parametrize("most", [1, 50])
@@ -30,15 +30,16 @@ def test_retries_and_dead_letters_count(engine: Engine) -> None:
 
 def test_the_number_is_exact_although_children_are_killed(engine: Engine) -> None:
     # given more tasks than are to run
-    engine.push("quick", *range(300), seconds=0.02)
-    engine.start("--max-tasks", "150", "--concurrency", "4", procs=3, wait=False)
+    engine.push("quick", *range(400), seconds=0.05)
+    engine.start("--max-tasks", "250", "--concurrency", "4", procs=3, wait=False)
     # when children die on the way
-    for part in (20, 60):
-        engine.send(signal.SIGKILL, engine.until_noted(part)[-1]["pid"])
-        engine.until_line("died: signal 9", count=1 if part == 20 else 2)
+    for deaths, part in enumerate((20, 60), 1):
+        engine.until_noted(part)
+        engine.send(signal.SIGKILL, until(engine.ready, "a child", engine.text)[0])
+        engine.until_line("died: signal 9", deaths)
     # then so many have been done, no more and no fewer
     assert engine.finish() == 0
-    assert engine.conserved()["done"] == 150
+    assert engine.conserved()["done"] == 250
     assert engine.left_in_redis() == {"queue": 150}
 
 

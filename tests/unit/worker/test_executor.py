@@ -35,7 +35,7 @@ class Unspeakable(Exception):
 
 class Unformattable(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override]  # a nuisance on purpose
         raise SystemExit
 
 

@@ -116,6 +116,22 @@ def test_no_run_sees_what_another_set_in_its_context() -> None:
     assert {f"trace of {n}" for n in range(20)} < set(seen)
 
 
+def test_nor_what_one_set_that_did_not_wait() -> None:
+    seen: list[str] = []
+
+    async def leave_a_trace(n: int) -> None:
+        seen.append(MARK.get())
+        MARK.set(f"trace of {n}")
+
+    async def main() -> None:
+        rig = Rig(leave_a_trace)
+        rig.start(10)
+        await rig.finish()
+
+    asyncio.run(main())
+    assert seen == ["clean"] * 10
+
+
 def test_each_run_knows_its_own_task_and_so_do_its_subtasks() -> None:
     seen: list[tuple[int, str]] = []
 
