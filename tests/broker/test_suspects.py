@@ -217,6 +217,16 @@ def test_three_more_deaths_alone_are_the_end(driver: Driver) -> None:
     assert driver.drained()
 
 
+def test_nobody_is_buried_for_a_death_in_company(driver: Driver) -> None:
+    """However that came about: with company there is no proof."""
+    for n in (1, 2):
+        driver.client.hset(driver.keys.inflight("a"), f"1.{n}", f"t.{n} 1 9\nx")
+    driver.client.hincrby(driver.keys.inflight("a"), "claimed", 2)
+    driver.pushed[b"x"] += 2
+    driver.recover("a")
+    assert sorted(driver.suspects()) == [b"t.1 1 10\nx", b"t.2 1 10\nx"]
+
+
 def test_a_death_on_purpose_counts_for_nobody(driver: Driver) -> None:
     make_suspect(driver, b"suspect")
     before = driver.suspects()
