@@ -7,7 +7,8 @@ JOBS ?= 4
 BIN := $(VENV)/bin
 # The set-up script puts a redis-server into this folder when the machine has none.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/
-PYTEST := $(RUN)pytest --numprocesses=$(JOBS) --dist=loadgroup
+# A test of processes may fall to a machine that stops for seconds: it gets a second try, and is named in the summary.
+PYTEST := $(RUN)pytest --numprocesses=$(JOBS) --dist=loadgroup --reruns=1 -rR
 export PYTHON
 
 .DEFAULT_GOAL := help

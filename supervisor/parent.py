@@ -62,6 +62,7 @@ class Parent:
         self._passed_at = self._check_from = time.monotonic()
         self._patience = Patience()
         self._title = ""
+        self._to_dump: list[int] = []
 
     @property
     def _settings(self) -> Settings:
@@ -102,7 +103,13 @@ class Parent:
             self._follow_reload(now)
             self._reconcile(now)
             self._judge(now)
+        self._dump_next()
         self._show()
+
+    def _dump_next(self) -> None:
+        """Ask for the stacks of one child a pass: written all at once, they would stand mixed up in the log."""
+        if self._to_dump and (pid := self._to_dump.pop(0)) in self._nursery.by_pid:
+            process.send(pid, signal.SIGUSR2)
 
     def _check_deadlines(self, now: float) -> None:
         """End children that are over one; but not if the parent itself was stopped, for then theirs prove nothing."""
@@ -134,8 +141,7 @@ class Parent:
         elif arrival.number is signal.SIGUSR1:
             self._nursery.toggle_quiet()
         elif arrival.number is signal.SIGUSR2:
-            for child in self._nursery.all:
-                process.send(child.pid, signal.SIGUSR2)
+            self._to_dump = [child.pid for child in self._nursery.all]
         else:
             step = 1 if arrival.number is signal.SIGTTIN else -1
             self._procs = min(MAX_PROCS, max(1, self._procs + step))

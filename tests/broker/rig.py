@@ -1,6 +1,7 @@
 """A consumer in the test's own event loop, with a real Redis and handlers that the test writes."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -101,6 +102,33 @@ class Rig:
 
     def _report(self) -> None:
         self.reports += 1
+
+
+def task(kind: str, data: object = None, **more: object) -> bytes:
+    """A payload."""
+    return json.dumps({"type": kind, "data": data} | more).encode()
+
+
+class Gate:
+    """Handlers that wait here until the test lets them go on; it knows who is inside."""
+
+    def __init__(self) -> None:
+        self.entered: list[Any] = []
+        self.inside: list[Any] = []
+        self.most = 0
+        self._open = asyncio.Event()
+
+    async def __call__(self, data: Any) -> None:
+        self.entered.append(data)
+        self.inside.append(data)
+        self.most = max(self.most, len(self.inside))
+        try:
+            await self._open.wait()
+        finally:
+            self.inside.remove(data)
+
+    def open(self) -> None:
+        self._open.set()
 
 
 @asynccontextmanager

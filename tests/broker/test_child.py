@@ -1,8 +1,6 @@
 """One child's life in the test's own process: connecting, consuming, draining, leaving; the page tells its story."""
 
 import asyncio
-import faulthandler
-import json
 import os
 import re
 import shutil
@@ -10,10 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
-import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,111 +16,18 @@ import pytest
 import redis
 
 from multiworker.worker import child as child_module
-from multiworker.worker import upkeep
-from multiworker.worker.child import Child, worker_id
+from multiworker.worker.child import worker_id
 from multiworker.worker.errors import Exit
 from multiworker.worker.process import run_child
-from multiworker.worker.registry import Handler, Registry
-from multiworker.worker.scoreboard import NO_QUOTA, Record, Scoreboard, State, Wish, Word
+from multiworker.worker.scoreboard import NO_QUOTA, Scoreboard, State, Wish, Word
 from multiworker.worker.settings import Settings
 from tests.broker.driver import Driver
+from tests.broker.life import Life, books, for_ever, living, nothing, task
 from tests.broker.rig import run
 from tests.fix_redis import RedisServer
 from tests.waiting import sync_until, until
 
-
-def task(data: object = None) -> bytes:
-    return json.dumps({"type": "t", "data": data}).encode()
-
-
-@pytest.fixture(autouse=True)
-def no_watchdog() -> Iterator[None]:
-    """The children of these tests leave their watchdog behind, which would end this process."""
-    yield
-    faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Scoreboard:
-    return Scoreboard.create(tmp_path / "board", 4)
-
-
-class Life:
-    """A child that lives in the test's event loop.
-
-    Args:
-        url: the Redis URL.
-        board: the page.
-        function: handles type t.
-        first: nobody was ready before.
-        parent: the pid that it takes for its parent's.
-        options: settings.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        board: Scoreboard,
-        function: Callable[[Any], Any],
-        *,
-        first: bool = False,
-        parent: int = 0,
-        **options: Any,
-    ) -> None:
-        options.setdefault("queue", ("jobs",))
-        index = board.free_record()
-        assert index is not None
-        self.record: Record = board.records[index]
-        self.record[Word.STATE] = State.IMPORT
-        self.record[Word.QUOTA] = options.pop("quota", NO_QUOTA)
-        registry = Registry({"t": Handler(function, backoff=0.001)})
-        self._child = Child(Settings(redis=url, **options), board, self.record, registry, parent or os.getppid())
-        self.living = asyncio.create_task(self._live(first=first))
-
-    async def _live(self, *, first: bool) -> int:
-        try:
-            return await self._child.live(first=first)
-        finally:  # its process would end now, and its connections with it
-            for lane in self._child._lanes:
-                await lane.broker.close()
-            for wire in (self._child._steps, self._child._duties):
-                await wire.close()
-
-    async def until(self, state: State) -> None:
-        await until(lambda: self.record[Word.STATE] == state)
-
-    def tell(self, number: int) -> None:
-        """Send a signal as the parent does."""
-        os.kill(os.getpid(), number)
-
-    async def end(self) -> int:
-        """Have it drain; returns its exit code."""
-        if not self.living.done():
-            self.tell(signal.SIGTERM)
-        return await self.living
-
-
-@asynccontextmanager
-async def living(*arguments: Any, **options: Any) -> AsyncIterator[Life]:
-    """A child that lives as long as the context lasts, and is ready when it begins."""
-    life = Life(*arguments, **options)
-    await life.until(State.READY)
-    try:
-        yield life
-    finally:
-        await life.end()
-
-
-async def nothing(data: Any) -> None: ...
-
-
-async def for_ever(data: Any) -> None:
-    await asyncio.sleep(3600)
-
-
-def books(record: Record) -> dict[str, int]:
-    words = (Word.CLAIMED, Word.DONE, Word.RETRIED, Word.DEAD, Word.GIVEN_BACK, Word.IN_FLIGHT)
-    return {word.name.lower(): record[word] for word in words if record[word]}
+pytestmark = pytest.mark.usefixtures("no_watchdog")
 
 
 def test_a_child_runs_tasks_and_leaves_in_order(driver: Driver, redis_url: str, board: Scoreboard) -> None:
@@ -255,116 +157,6 @@ def test_a_later_child_waits_for_redis_and_can_be_stopped_meanwhile(
     run(main)
 
 
-def make_lost(driver: Driver, board: Scoreboard, worker: str) -> Record:
-    """A sibling died and holds a task."""
-    driver.push(task("lost"))
-    driver.step(worker, 1)
-    index = board.free_record()
-    assert index is not None
-    record = board.records[index]
-    record.worker = worker
-    record.ending = -9
-    record[Word.LOST_AT] = time.monotonic_ns()
-    record[Word.STATE] = State.LOST
-    return record
-
-
-def test_the_tasks_of_dead_siblings_are_given_back_before_the_child_is_ready(
-    driver: Driver, redis_url: str, board: Scoreboard
-) -> None:
-    async def main() -> None:
-        lost = make_lost(driver, board, "a")
-        seen: list[Any] = []
-
-        async def note(data: Any) -> None:
-            seen.append(data)
-
-        async with living(redis_url, board, note) as life:
-            assert lost[Word.STATE] == State.SETTLED
-            await until(lambda: life.record[Word.DONE] == 1)
-        assert seen == ["lost"]
-
-    run(main)
-
-
-def test_a_signal_has_it_look_at_once(
-    driver: Driver, redis_url: str, board: Scoreboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(upkeep, "INTERVAL", 3600.0)
-
-    async def main() -> None:
-        async with living(redis_url, board, nothing) as life:
-            lost = make_lost(driver, board, "a")
-            life.tell(signal.SIGURG)
-            await until(lambda: lost[Word.STATE] == State.SETTLED)
-            await until(lambda: life.record[Word.DONE] == 1)
-
-    run(main)
-
-
-def test_the_parent_can_have_it_be_quiet(driver: Driver, redis_url: str, board: Scoreboard) -> None:
-    async def main() -> None:
-        async with living(redis_url, board, nothing) as life:
-            life.record[Word.QUIET] = 1
-            life.tell(signal.SIGURG)
-            await until(lambda: not driver.client.info("clients")["blocked_clients"])
-            driver.push(task())
-            life.record[Word.QUIET] = 0
-            life.tell(signal.SIGURG)
-            await until(lambda: life.record[Word.DONE] == 1)
-
-    run(main)
-
-
-def test_a_quiet_child_takes_nothing(driver: Driver, redis_url: str, board: Scoreboard) -> None:
-    async def main() -> None:
-        life = Life(redis_url, board, nothing, stuck_timeout=0.4)
-        life.record[Word.QUIET] = 1
-        await life.until(State.READY)
-        driver.push(task())
-        contact = life.record[Word.CONTACT]
-        await until(lambda: life.record[Word.CONTACT] > contact + 10**9)  # it renews its lease, and no more
-        assert driver.waiting() == [task()]
-        await life.end()
-
-    run(main)
-
-
-def test_a_quota_is_asked_for_and_kept(driver: Driver, redis_url: str, board: Scoreboard) -> None:
-    async def main() -> None:
-        driver.push(*[task(n) for n in range(10)])
-        async with living(redis_url, board, nothing, quota=3) as life:
-            await until(lambda: life.record[Word.DONE] == 3)
-            life.record[Word.QUOTA] = 7
-            life.tell(signal.SIGURG)
-            await until(lambda: life.record[Word.DONE] == 7)
-            assert life.record[Word.CLAIMED] == 7
-
-    run(main)
-    assert len(driver.waiting()) == 3
-
-
-def test_a_child_that_has_had_its_share_asks_to_be_replaced(driver: Driver, redis_url: str, board: Scoreboard) -> None:
-    async def main() -> None:
-        driver.push(*[task(n) for n in range(10)])
-        async with living(redis_url, board, nothing, max_tasks_per_child=5, stuck_timeout=0.4) as life:
-            await until(lambda: life.record[Word.WISH] == Wish.RECYCLE)
-            await until(lambda: life.record[Word.DONE] == 10)  # and goes on until the parent says so
-
-    run(main)
-
-
-def test_a_child_whose_parent_is_gone_drains(
-    driver: Driver, redis_url: str, board: Scoreboard, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def main() -> None:
-        life = Life(redis_url, board, nothing, parent=os.getpid())
-        assert await life.living == Exit.OK
-
-    run(main)
-    assert "the parent is gone" in caplog.text
-
-
 def test_burst_ends_by_itself_and_says_so(driver: Driver, redis_url: str, board: Scoreboard) -> None:
     async def main() -> None:
         driver.push(*[task(n) for n in range(10)])
@@ -390,20 +182,6 @@ def test_what_cannot_be_given_back_for_want_of_redis_is_left_to_the_parent(
 
     run(main)
     assert "could not be given back now" in caplog.text
-
-
-def test_the_loops_beat_is_shown(driver: Driver, redis_url: str, board: Scoreboard) -> None:
-    async def main() -> None:
-        async with living(redis_url, board, nothing, stuck_timeout=0.4) as life:
-            beats: set[int] = set()
-
-            def beats_on() -> bool:
-                beats.add(life.record[Word.BEAT])
-                return len(beats) > 3
-
-            await until(beats_on)
-
-    run(main)
 
 
 def test_a_worker_id_is_short_plain_and_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,15 +25,6 @@ PUSH = ("LPUSH", "jobs", "x")
 
 
 @pytest.fixture
-def proxy(redis_server: RedisServer, redis_client: redis.Redis) -> Iterator[Proxy]:
-    directory = Path(tempfile.mkdtemp(prefix="mw-"))
-    proxy = Proxy(redis_server.socket, directory)
-    yield proxy
-    proxy.close()
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets an answer take little time only."""
     monkeypatch.setattr(connections, "ANSWER_TIMEOUT", 0.2)

@@ -2,15 +2,11 @@
 
 import asyncio
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
-import redis
 
 from multiworker.worker import upkeep
 from multiworker.worker.broker import Broker
@@ -22,22 +18,7 @@ from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import BOOKED_BY_OTHERS, Upkeep
 from tests.broker.driver import Driver
 from tests.broker.proxy import Proxy
-from tests.fix_redis import RedisServer
 from tests.waiting import until
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Scoreboard:
-    return Scoreboard.create(tmp_path / "board", 4)
-
-
-@pytest.fixture
-def proxy(redis_server: RedisServer, redis_client: redis.Redis) -> Iterator[Proxy]:
-    directory = Path(tempfile.mkdtemp(prefix="mw-"))
-    proxy = Proxy(redis_server.socket, directory)
-    yield proxy
-    proxy.close()
-    shutil.rmtree(directory)
 
 
 def lost(board: Scoreboard, worker: str, *, why: Why = Why.DEAD, ending: int = -9) -> Record:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,15 +42,6 @@ class Counted:
 
     def open(self) -> None:
         self._open.set()
-
-
-@pytest.fixture
-def proxy(redis_server: RedisServer, redis_client: redis.Redis) -> Iterator[Proxy]:
-    directory = Path(tempfile.mkdtemp(prefix="mw-"))
-    proxy = Proxy(redis_server.socket, directory)
-    yield proxy
-    proxy.close()
-    shutil.rmtree(directory)
 
 
 def test_a_claim_whose_reply_is_lost_is_adopted_and_run_once(driver: Driver, proxy: Proxy) -> None:

@@ -149,6 +149,8 @@ GOOD = {
     "a name that looks like code": b'{"type":"__import__(\'os\').system"}',
     "a template": b'{"type":"%s%n {0.__class__} ${jndi:ldap://x}"}',
     "a pickle in a string": task(json.dumps(base64.b64encode(pickle.dumps(1)).decode())),
+    "25,000 keys": task(json.dumps({f"k{n}": n for n in range(25_000)})),
+    "130,000 numbers": task("[" + "0," * 130_000 + "0]"),
     "numbers": task("[-0,0.1,1E+2,1e-400,9007199254740993,18446744073709551616,-9223372036854775809]"),
 }
 
