@@ -15,7 +15,7 @@ from multiworker.worker.context import Current
 from multiworker.worker.errors import RedisUnavailable, Stale
 from multiworker.worker.executor import Executor, Run
 from multiworker.worker.lane import Lane
-from multiworker.worker.message import Frame, is_suspect
+from multiworker.worker.message import Frame
 from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn
 from multiworker.worker.runner import Runner
 from multiworker.worker.settings import Settings
@@ -223,7 +223,7 @@ class Consumer:
         for delivery, raw in claims:
             run = self._executor.accept(delivery, raw, lane.broker.queue)
             if type(run) is Run:
-                if is_suspect(raw):
+                if run.alone:
                     self._alone = run
                 lane.running[delivery] = run
                 runs.append(run)

@@ -10,12 +10,13 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from multiworker.worker.context import CURRENT, Current
 from multiworker.worker.errors import HandlerTimeout, PayloadError, Reason
-from multiworker.worker.message import Frame, check_type, decode_object, parse_frame, valid_name
+from multiworker.worker.message import SUSPECT, Frame, check_type, decode_object, parse_frame, valid_name
 from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, decide
 from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
@@ -26,9 +27,8 @@ MAX_TRACEBACK = 2048
 """Bytes of a traceback that are kept; the end says most, so the middle is left out."""
 
 
-@dataclass(slots=True, eq=False)
-class Run:
-    """One delivery of a task on its way through its handler.
+class Run(msgspec.Struct, eq=False):
+    """One delivery of a task on its way through its handler; a struct, because millions of them are made.
 
     Args:
         delivery: the delivery id, under which this worker holds it.
@@ -38,6 +38,7 @@ class Run:
         kind: its type.
         payload: the whole task, decoded; a catch-all gets it as it is, and may change it.
         max_attempts: how often it may run.
+        alone: it was in flight in so many crashes that nothing else may run with it.
         task: the asyncio task, while it runs.
     """
 
@@ -48,6 +49,7 @@ class Run:
     kind: str
     payload: dict[str, Any]
     max_attempts: int
+    alone: bool = False
     task: "asyncio.Task[None] | None" = None
 
     @property
@@ -91,13 +93,15 @@ class Executor:
             A run that can start, or the frame and why it goes to the dead letters.
         """
         header, _, payload = raw.partition(b"\n")
+        alone = False
         if not header.endswith(b" 1 0"):  # nearly all are new, and this is the hottest path of all
             frame = parse_frame(raw)
             if frame.size is not None:
                 return frame, Dead(Reason.TOO_LARGE, f"{frame.size} bytes", "")
+            alone = frame.crashes >= SUSPECT
         try:
             task = decode_object(payload)
-            kind = task.get("type")
+            kind: Any = task.get("type")
             handler = self._by_type.get(kind) if type(kind) is str else None
             if handler is None:
                 check_type(task)
@@ -106,7 +110,7 @@ class Executor:
             return parse_frame(raw), Dead(error.reason, error.detail, error.detail)
         if handler is None:
             return parse_frame(raw), Dead(Reason.NO_HANDLER, "no handler for this type", f"no handler for {kind!r}")
-        return Run(delivery, raw, queue, handler, str(kind), task, handler.max_attempts or self._max_attempts)
+        return Run(delivery, raw, queue, handler, kind, task, handler.max_attempts or self._max_attempts, alone)
 
     async def execute(self, run: Run) -> Outcome:
         """Run a task in the calling asyncio task, whose context is its own.

@@ -64,15 +64,6 @@ def parse_frame(raw: bytes) -> Frame:
     return Frame(task_id.decode(), int(attempt), int(crashes), payload, int(size) if size else None)
 
 
-def is_suspect(raw: bytes) -> bool:
-    """Tell whether a frame was in flight in so many crashes that it runs alone.
-
-    Args:
-        raw: the frame.
-    """
-    return not raw.startswith(b" 1 0\n", raw.find(b" ")) and parse_frame(raw).crashes >= SUSPECT
-
-
 def decode(payload: bytes) -> dict[str, Any]:
     """Decode a payload into a task, or say why it is none.
 
@@ -104,8 +95,8 @@ def decode_object(payload: bytes) -> dict[str, Any]:
         raise PayloadError(Reason.NOT_OBJECT, "the JSON text is not an object")
     data = task.get("data")
     keys = len(task) + len(data) if type(data) is dict else len(task)
-    brackets = payload.count(b"{") + payload.count(b"[")
-    if keys != payload.count(b":") or brackets > MAX_DEPTH:  # else every key is seen and there is no room for depth
+    # Else every key is seen: deeper objects have none, so only arrays can nest, around one empty object at most.
+    if keys != payload.count(b":") or payload.count(b"[") > MAX_DEPTH - 3:
         _check_structure(task, payload)
     return task
 

@@ -132,6 +132,24 @@ def test_a_frame_that_no_handler_can_take_is_dead(raw: bytes, reason: Reason) ->
     assert dead.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("header", "alone"),
+    [
+        ("w.1.1 1 0", False),
+        ("w.1.1 1 1", False),
+        ("w.1.1 1 2", True),
+        ("w.1.1 9 3", True),
+        ("w.1.1 3 12", True),
+        ("w.1.1 10 0", False),
+        ("w 1 5 1 0", False),
+        ("forged", False),
+    ],
+)
+def test_a_task_that_saw_two_crashes_is_to_run_alone(header: str, *, alone: bool) -> None:
+    run = accept(header.encode() + b'\n{"type":"email","data":" 1 0"}', "email")
+    assert run.alone is alone
+
+
 @pytest.mark.parametrize("kind", ["os.system", "email.__globals__", "builtins.eval", "__import__('os')", "email\u200b"])
 def test_a_type_is_matched_by_its_exact_name_and_never_resolved(kind: str) -> None:
     _, dead = accept(f'w.1.1 1 0\n{{"type":"{kind}"}}'.encode(), "email")
