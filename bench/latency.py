@@ -20,7 +20,8 @@ import redis
 
 from bench import lib
 from bench.handlers import AGES
-from multiworker.worker.scoreboard import Scoreboard, State, Word
+from multiworker.worker.scoreboard import Scoreboard
+from multiworker.worker.words import State, Word
 
 PROCS = 2
 SETTLE = 1.5

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from multiworker.supervisor.plan import quota_grants
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Total, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.words import State, Total, Word
 
 _ENDS = ("done", "retried", "dead", "given_back", "in_flight")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from multiworker.supervisor.plan import Seat, Stage
 from multiworker.supervisor.process import send
-from multiworker.worker.scoreboard import Record, State, Why, Wish, Word
+from multiworker.worker.scoreboard import Record
 from multiworker.worker.settings import Settings
+from multiworker.worker.words import State, Why, Wish, Word
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -46,6 +47,8 @@ class Child:
     """If it dies now, that counts against the tasks it holds."""
     connects_since: float | None = None
     """Monotonic seconds at which it was first seen to connect."""
+    overdue: str = ""
+    """What it is killed for."""
 
     @property
     def stage(self) -> Stage:
@@ -68,6 +71,11 @@ class Child:
     def booted(self) -> bool:
         """It has been ready."""
         return self.record[Word.CONTACT] > 0
+
+    @property
+    def trouble(self) -> str:
+        """Why it could not boot, in one line; empty if neither it nor the parent knows."""
+        return self.record.text or self.overdue
 
     @property
     def in_order(self) -> bool:
@@ -97,6 +105,7 @@ class Child:
         if self.draining:
             return
         self.draining = True
+        self.record[Word.LEAVING] = 1
         self.blamed = False
         self.kill_at = time.monotonic() + grace + DRAIN_MARGIN
         send(self.pid, signal.SIGTERM)
@@ -125,6 +134,7 @@ class Child:
 
     def _abort(self, now: float, trouble: str) -> None:
         log.error("%s is stuck: %s; its stacks follow", self.name, trouble)
+        self.overdue = trouble
         self.kill_at = now + DUMP_TIME
         send(self.pid, signal.SIGABRT)
 

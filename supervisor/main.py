@@ -11,8 +11,10 @@ from multiworker.supervisor.parent import Parent
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.scoreboard import Scoreboard, runtime_directory
+from multiworker.worker.host import birth, runtime_directory
+from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import MAX_PROCS, Settings
+from multiworker.worker.words import Total
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -54,6 +56,10 @@ def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextl
     if server:
         locks.append(server.lock())
     directory = runtime_directory()
+    if settings.name:
+        held = directory / f"{settings.name}.lock"
+        locks.append(pidfile.lock(held))
+        undo.callback(pidfile.remove, held, locks[-1])
     _remove_left_boards(directory)
     board = Scoreboard.create(directory / f"{settings.name or 'unnamed'}.{os.getpid()}.board", 2 * MAX_PROCS + 2)
     undo.callback(board.path.unlink, missing_ok=True)
@@ -63,5 +69,14 @@ def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextl
 def _remove_left_boards(directory: Path) -> None:
     """Remove the scoreboards of parents that were killed; children of theirs that still drain keep theirs mapped."""
     for path in directory.glob("*.board"):
-        if not Path("/proc", path.stem.rpartition(".")[2]).exists():
+        pid = path.stem.rpartition(".")[2]
+        if not (pid.isdigit() and birth(int(pid)) and _is_of(path, birth(int(pid)))):
             path.unlink(missing_ok=True)
+
+
+def _is_of(path: Path, born: int) -> bool:
+    """Tell whether a scoreboard may be of the process that was started then; of another version's, nobody can tell."""
+    try:
+        return Scoreboard.open(path).totals[Total.BIRTH] == born
+    except (OSError, ValueError):
+        return True

@@ -12,11 +12,14 @@ from setproctitle import setproctitle
 from multiworker.supervisor import bookkeeping, process, signals
 from multiworker.supervisor.children import Child
 from multiworker.supervisor.cores import usable_cores
+from multiworker.supervisor.header import named
 from multiworker.supervisor.plan import Stage
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Generation
-from multiworker.worker.scoreboard import NO_QUOTA, Scoreboard, State, Total, Word
+from multiworker.worker.host import birth
+from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
+from multiworker.worker.words import NO_QUOTA, State, Total, Word
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -177,11 +180,21 @@ class Nursery:
         from multiworker.worker.process import run_child  # noqa: PLC0415 - only children may load redis and asyncio
 
         settings = generation.settings
-        setproctitle(f"multiworker: child {slot} gen {generation.number}{named(settings)}")
+        title = f"multiworker: child {slot} gen {generation.number}"
+        setproctitle(f"{title}{named(settings)}")
+        self._board.records[index][Word.BIRTH] = birth(os.getpid())
         if settings.pin:
             cores = usable_cores()
             os.sched_setaffinity(0, {cores[(slot - 1) % len(cores)]})
-        return run_child(settings, self._board, index, int(self._board.totals[Total.PARENT]), first=first)
+        parent = int(self._board.totals[Total.PARENT])
+        return run_child(
+            settings,
+            self._board,
+            index,
+            parent,
+            first=first,
+            drains=lambda: setproctitle(f"{title} draining{named(settings)}"),
+        )
 
     def _sweep(self, settings: Settings) -> int:
         """Run in the child, after fork."""
@@ -189,8 +202,3 @@ class Nursery:
 
         setproctitle(f"multiworker: sweep{named(settings)}")
         return sweep(settings, self._board)
-
-
-def named(settings: Settings) -> str:
-    """Return how an instance's name is shown in process titles."""
-    return f" [{settings.name}]" if settings.name else ""

@@ -9,19 +9,20 @@ import signal
 import time
 from collections.abc import Callable
 
-from setproctitle import setproctitle
-
 from multiworker.supervisor import bookkeeping, process, signals
 from multiworker.supervisor.children import Child, say_code
 from multiworker.supervisor.cores import core_count
-from multiworker.supervisor.nursery import Nursery, named
+from multiworker.supervisor.header import Header
+from multiworker.supervisor.nursery import Nursery
 from multiworker.supervisor.plan import reconcile
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Reload
 from multiworker.supervisor.restart import GIVE_UP, Patience, Slots
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.scoreboard import Scoreboard, Total, Wish, Word
+from multiworker.worker.logs import without_secrets
+from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import MAX_PROCS, Settings
+from multiworker.worker.words import Total, Wish, Word
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -61,7 +62,7 @@ class Parent:
         self._exit: int | None = None
         self._passed_at = self._check_from = time.monotonic()
         self._patience = Patience()
-        self._title = ""
+        self._header = Header(board)
         self._to_dump: list[int] = []
 
     @property
@@ -104,7 +105,8 @@ class Parent:
             self._reconcile(now)
             self._judge(now)
         self._dump_next()
-        self._show()
+        ready, quiet, stopping = self._nursery.ready(), self._nursery.quiet, self._exit is not None
+        self._header.show(self._reload, self._procs, ready, quiet=quiet, stopping=stopping)
 
     def _dump_next(self) -> None:
         """Ask for the stacks of one child a pass: written all at once, they would stand mixed up in the log."""
@@ -128,7 +130,7 @@ class Parent:
             return
         log.info("%s from pid %d uid %d", arrival.number.name, arrival.sender, arrival.uid)
         if arrival.number is signal.SIGHUP and not arrival.by_kernel:
-            self._reload.asked = True
+            self._board.totals[Total.ASKED] = self._reload.ask()  # at once: who reads less is answered by what follows
         elif arrival.number is signal.SIGHUP and self._survives_hangup:
             log.info("the terminal is gone; SIGHUP was ignored at the start, so this goes on")
         elif arrival.number in (signal.SIGTERM, signal.SIGHUP):
@@ -174,6 +176,7 @@ class Parent:
                 self._patience.well()
         else:
             log.error("%s died: %s", child.name, say_code(code))
+            self._board.slots[child.slot - 1].died(code)
             self._patience.died(now, useful=useful)
             self._slots.died(child.slot, now, random.random(), useful=useful)  # noqa: S311 - jitter
             if not booted:
@@ -182,7 +185,7 @@ class Parent:
     def _boot_failed(self, child: Child, code: int) -> None:
         if self._reload.good is None and code in (Exit.CONFIG, Exit.UNAVAILABLE):
             self._stop(code)
-        elif self._reload.boot_failed(child.generation):
+        elif self._reload.boot_failed(child.generation, child.trouble or say_code(code)):
             log.error("reload failed: generation %d does not boot; the old one stays", child.generation)
             self._start_afresh()
 
@@ -198,7 +201,7 @@ class Parent:
             self._reload.begin(now, self._resolve())
         except SettingsError as error:
             log.error("reload refused, the settings stay as they are: %s", error)
-            self._reload.begin(now, None)
+            self._reload.refuse(now, without_secrets(error))
         else:
             self._start_afresh()
 
@@ -230,16 +233,3 @@ class Parent:
         if self._patience.over(now):
             log.error("no child has been stable for %g s: giving up", GIVE_UP)
             self._stop(Exit.SOFTWARE)
-
-    # What others see
-
-    def _show(self) -> None:
-        wanted, good, totals = self._reload.wanted, self._reload.good, self._board.totals
-        totals[Total.GENERATION] = wanted.number
-        totals[Total.GOOD_GENERATION] = good.number if good else 0
-        totals[Total.PROCS] = self._procs
-        ready = self._nursery.ready()
-        title = f"multiworker: parent gen {wanted.number} {ready}/{self._procs}{named(wanted.settings)}"
-        if title != self._title:
-            setproctitle(title)
-            self._title = title

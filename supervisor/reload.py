@@ -1,6 +1,7 @@
 """Which generation is wanted, and which one to go back to. Pure: nothing is forked or read in here."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from multiworker.worker.settings import Settings
 
@@ -8,6 +9,19 @@ FAILED_BOOTS = 3
 """Boots of a generation that may fail before it is abandoned."""
 PAUSE = 1.0
 """Seconds between two reloads; what SIGHUPs ask for in between is done at once, after it."""
+
+
+class Outcome(IntEnum):
+    """What became of a reload."""
+
+    NONE = 0
+    """None has come to its end."""
+    LOADED = 1
+    """All children run the new code and settings."""
+    REFUSED = 2
+    """The settings could not be read."""
+    ABANDONED = 3
+    """Its children could not boot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,9 @@ class Generation:
 class Reload:
     """The wanted generation, and the last one that had all its children ready.
 
+    Whoever asks gets a number. A reload that begins answers all numbers given out before; several may be answered by
+    one, and one may overtake another, so `decided` and `loaded` say up to which number the answer is known and yes.
+
     Args:
         settings: of the first generation.
     """
@@ -33,10 +50,35 @@ class Reload:
     def __init__(self, settings: Settings) -> None:
         self.wanted = Generation(1, settings)
         self.good: Generation | None = None
-        self.asked = False
+        self.asked = 0
+        """How often a reload has been asked for."""
+        self.decided = 0
+        """Up to which of these the outcome is known."""
+        self.loaded = 0
+        """Up to which of these all children have come to run what was on disk then, or later."""
+        self.outcome = Outcome.NONE
+        """Of the last reload that has been decided."""
+        self.failure = ""
+        """Why the last reload that failed did so."""
+        self._begun = 0
+        self._wanted_for = 0
         self._last = 1
         self._failed_boots = 0
         self._begun_at = -PAUSE
+
+    @property
+    def under_way(self) -> bool:
+        """A generation is to take over from a good one."""
+        return self.good is not None and self.wanted is not self.good
+
+    def ask(self) -> int:
+        """Ask for a reload.
+
+        Returns:
+            The number of this request.
+        """
+        self.asked += 1
+        return self.asked
 
     def due(self, now: float) -> bool:
         """Tell whether a reload has been asked for and may begin.
@@ -44,24 +86,40 @@ class Reload:
         Args:
             now: monotonic seconds.
         """
-        return self.asked and now - self._begun_at >= PAUSE
+        return self.asked > self._begun and now - self._begun_at >= PAUSE
 
-    def begin(self, now: float, settings: Settings | None) -> None:
+    def begin(self, now: float, settings: Settings) -> None:
         """Begin a new generation; the old one stays until it is replaced.
 
         Args:
             now: monotonic seconds.
-            settings: what it goes by; None if they could not be read, and everything stays as it is.
+            settings: what it goes by.
         """
-        self.asked = False
+        self._begun = self._wanted_for = self.asked
         self._begun_at = now
-        if settings is not None:
-            self._last += 1
-            self._failed_boots = 0
-            self.wanted = Generation(self._last, settings)
+        self._last += 1
+        self._failed_boots = 0
+        self.wanted = Generation(self._last, settings)
 
-    def boot_failed(self, generation: int) -> bool:
+    def refuse(self, now: float, why: str) -> None:
+        """Leave everything as it is: the settings could not be read. Another reload may be under way.
+
+        Args:
+            now: monotonic seconds.
+            why: one line.
+        """
+        self._begun = self.asked
+        self._begun_at = now
+        self.failure = why
+        if self.wanted is self.good:
+            self._decide(Outcome.REFUSED)
+
+    def boot_failed(self, generation: int, why: str) -> bool:
         """Note that a child of a generation died before it was ready.
+
+        Args:
+            generation: its number.
+            why: one line.
 
         Returns:
             True if the wanted generation is abandoned for the last good one.
@@ -72,6 +130,8 @@ class Reload:
         if self._failed_boots < FAILED_BOOTS:
             return False
         self.wanted = self.good
+        self.failure = why
+        self._decide(Outcome.ABANDONED)
         return True
 
     def succeeded(self, ready: int, needed: int) -> bool:
@@ -83,4 +143,11 @@ class Reload:
         if self.wanted is self.good or ready < needed:
             return False
         self.good = self.wanted
+        self.loaded = self._wanted_for
+        if self._begun:
+            self._decide(Outcome.LOADED if self._wanted_for == self._begun else Outcome.REFUSED)
         return True
+
+    def _decide(self, outcome: Outcome) -> None:
+        self.decided = self._begun
+        self.outcome = outcome

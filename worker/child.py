@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 from multiworker.worker.backoff import exponential
 from multiworker.worker.broker import Broker
@@ -22,9 +23,10 @@ from multiworker.worker.lane import Lane
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.limits import Limits
 from multiworker.worker.registry import Registry
-from multiworker.worker.scoreboard import NO_QUOTA, Record, Scoreboard, State, Wish, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
+from multiworker.worker.words import NO_QUOTA, State, Wish, Word
 
 log = logging.getLogger("multiworker.worker")
 
@@ -51,12 +53,22 @@ class Child:
         record: this child's record in it.
         registry: the handlers.
         parent: the parent's pid.
+        drains: called when it begins to drain.
     """
 
-    def __init__(self, settings: Settings, board: Scoreboard, record: Record, registry: Registry, parent: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        board: Scoreboard,
+        record: Record,
+        registry: Registry,
+        parent: int,
+        drains: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._record = record
         self._parent = parent
+        self._drains = drains
         self._stop = asyncio.Event()
         self._quiet = False
         self._ledger = Ledger()
@@ -134,6 +146,7 @@ class Child:
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait([consuming, stopping], return_when=asyncio.FIRST_COMPLETED)
         self._consumer.stop()
+        self._drains()
         calm = asyncio.ensure_future(self._consumer.calm.wait())
         await asyncio.wait([consuming, calm], timeout=CALM, return_when=asyncio.FIRST_COMPLETED)
         self._record[Word.STATE] = State.DRAIN

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from multiworker.worker.commands import Recovered
-from multiworker.worker.scoreboard import Record, Word
+from multiworker.worker.scoreboard import Record
+from multiworker.worker.words import Word
 
 
 @dataclass(slots=True)

@@ -15,6 +15,8 @@ _CONTROL = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"  # bidirectional marks and the byte order mark
     "\ud800-\udfff]"  # lone surrogates, which no encoding can write
 )
+_USER_PART = re.compile(r"(://)\S*@")
+_QUERY = re.compile(r"(://\S*?\?)\S*")
 
 
 def one_line(text: object) -> str:
@@ -27,6 +29,15 @@ def one_line(text: object) -> str:
         The text with such characters written as escapes, cut at MAX_LINE characters.
     """
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text)[:MAX_LINE])[:MAX_LINE]
+
+
+def without_secrets(text: object) -> str:
+    """Return a text as one line, in which no URL has a user, a password or a query.
+
+    Args:
+        text: anything with a str().
+    """
+    return _QUERY.sub(r"\1***", _USER_PART.sub(r"\1***@", one_line(text)))
 
 
 def describe(error: BaseException) -> str:

@@ -15,16 +15,25 @@ from multiworker.worker.child import Child
 from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Exit, HandlerImportError, RedisUnavailable
 from multiworker.worker.executor import format_traceback
-from multiworker.worker.logs import one_line
+from multiworker.worker.logs import describe, one_line, without_secrets
 from multiworker.worker.registry import Registry, load
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Word
+from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
+from multiworker.worker.words import State, Word
 
 log = logging.getLogger("multiworker.worker")
 
 
-def run_child(settings: Settings, board: Scoreboard, index: int, parent: int, *, first: bool) -> int:
+def run_child(
+    settings: Settings,
+    board: Scoreboard,
+    index: int,
+    parent: int,
+    *,
+    first: bool,
+    drains: Callable[[], None] = lambda: None,
+) -> int:
     """Live as a child.
 
     Args:
@@ -33,28 +42,31 @@ def run_child(settings: Settings, board: Scoreboard, index: int, parent: int, *,
         index: this child's record in it.
         parent: the parent's pid.
         first: nobody has been ready yet: give up on Redis after ``--redis-wait``.
+        drains: called when it begins to drain.
 
     Returns:
         The exit code.
     """
     record = board.records[index]
     record[Word.STATE] = State.IMPORT
+
+    async def live() -> int:
+        return await Child(settings, board, record, registry, parent, drains).live(first=first)
+
     try:
         registry = _import_handlers(settings)
+        gc.collect()
+        gc.freeze()
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(live())
     except HandlerImportError as error:
+        record.text = without_secrets(error)
         log.error("%s", one_line(error))
         log.info("traceback: %s", format_traceback(error.__cause__ or error))
         return Exit.CONFIG
-    gc.collect()
-    gc.freeze()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_live(settings, board, record, registry, parent, first=first))
-
-
-async def _live(
-    settings: Settings, board: Scoreboard, record: Record, registry: Registry, parent: int, *, first: bool
-) -> int:
-    return await Child(settings, board, record, registry, parent).live(first=first)
+    except BaseException as error:
+        record.text = without_secrets(describe(error))
+        raise
 
 
 def sweep(settings: Settings, board: Scoreboard) -> int:

@@ -1,113 +1,27 @@
 """The scoreboard: one shared page that every child writes its own record in, and anybody may read without asking.
 
-The page is a file of mode 0600 on tmpfs. It holds a header of totals, then one fixed record for each process slot, all
-in aligned 64-bit words: a word is written by one process only and read whole. No lock, no socket, no thread.
+The page is a file of mode 0600 on tmpfs. It holds a header of totals, then fixed records, one for each process, and
+behind each a few words on one slot; all in aligned 64-bit words: a word is written by one process only and read whole.
+Header and records end in an area for one line of text. No lock, no socket, no thread.
 """
 
 import mmap
 import os
 import time
-from enum import IntEnum
 from pathlib import Path
 
-_MAGIC = 0x4D57_4F52_4B45_5202  # "MWORKER", layout 2
-_RECORD_WORDS = 64
-_WORKER_AT = 48  # the worker id fills the last words of a record
-_WORKER_BYTES = (_RECORD_WORDS - _WORKER_AT) * 8
+from multiworker.worker.host import birth
+from multiworker.worker.words import COUNTERS, Post, State, Total, Word
+
+_MAGIC = 0x4D57_4F52_4B45_5203  # "MWORKER", layout 3
+_RECORD_WORDS = 96
+_UNIT_WORDS = _RECORD_WORDS + 4  # the nth record, and behind it the nth slot; they have nothing else in common
+_WORKER_AT = 48  # the worker id lies between the words of a record and its text
+_TEXT_AT = 64
+_WORKER_BYTES = (_TEXT_AT - _WORKER_AT) * 8
+TEXT_BYTES = (_RECORD_WORDS - _TEXT_AT) * 8
+"""Room for a text, in UTF-8; what is longer is cut."""
 _WORD = 8
-
-
-class State(IntEnum):
-    """Where a child is in its life."""
-
-    FREE = 0
-    IMPORT = 1
-    """Boots: imports the handlers."""
-    CONNECT = 2
-    """Boots: waits for Redis, which never counts as a failure."""
-    READY = 3
-    DRAIN = 4
-    """Takes nothing more, finishes what it has."""
-    LOST = 5
-    """Died and was reaped; its tasks are still in flight in Redis."""
-    SETTLED = 6
-    """Left Redis in order, or its tasks have been given back."""
-
-
-class Why(IntEnum):
-    """Why a LOST child ended: decides whether its death counts against the tasks it held."""
-
-    DEAD = 0
-    """Its own doing, or the system's: crashes + 1."""
-    LEFT = 1
-    """The parent ended it on purpose: not the tasks' fault."""
-
-
-class Word(IntEnum):
-    """The words of a record."""
-
-    PID = 0
-    SLOT = 1
-    GENERATION = 2
-    STATE = 3
-    WHY = 4
-    EXIT = 5
-    """How a LOST child ended: its exit code, or minus the signal."""
-    STARTED = 6
-    BEAT = 7
-    """Monotonic ns of the event loop's last beat."""
-    CONTACT = 8
-    """Monotonic ns of the last answer from Redis."""
-    QUOTA = 9
-    """Tasks it may claim in its life; written by the parent. NO_QUOTA without --max-tasks."""
-    QUIET = 10
-    """1: take nothing more until it is 0 again; written by the parent."""
-    WISH = 11
-    """What the child asks of the parent: see Wish."""
-    LOST_AT = 12
-    """Monotonic ns at which the parent marked it as lost."""
-    RECOVERER = 13
-    """Pid of the child that is to give a lost one's tasks back; 0: whoever comes. Written by the parent."""
-    IN_FLIGHT = 16
-    CLAIMED = 17
-    DONE = 18
-    RETRIED = 19
-    DEAD = 20
-    GIVEN_BACK = 21
-
-
-class Wish(IntEnum):
-    """What a child asks its parent for."""
-
-    NOTHING = 0
-    RECYCLE = 1
-    """It is due for replacement (tasks, memory or age)."""
-    FINISHED = 2
-    """--burst: nothing is left to do, anywhere."""
-
-
-class Total(IntEnum):
-    """The words of the header; counters of children that are gone."""
-
-    MAGIC = 0
-    PARENT = 1
-    STARTED = 2
-    GENERATION = 3
-    GOOD_GENERATION = 4
-    PROCS = 5
-    USED = 6
-    """Records from the first that have ever been taken; the rest need not be looked at."""
-    CLAIMED = 17
-    DONE = 18
-    RETRIED = 19
-    DEAD = 20
-    GIVEN_BACK = 21
-
-
-COUNTERS = (Word.CLAIMED, Word.DONE, Word.RETRIED, Word.DEAD, Word.GIVEN_BACK)
-"""The ledger's words, at the same places in header and records: claimed = the sum of the others + in flight."""
-NO_QUOTA = 2**63
-"""So many tasks that nobody counts to it."""
 
 
 class Record:
@@ -132,7 +46,7 @@ class Record:
     @property
     def worker(self) -> str:
         """The worker id in Redis; empty before it has registered."""
-        raw = self.words[_WORKER_AT:].tobytes()
+        raw = self.words[_WORKER_AT:_TEXT_AT].tobytes()
         return raw.rstrip(b"\0").decode("ascii", "replace")
 
     @worker.setter
@@ -140,13 +54,21 @@ class Record:
         raw = name.encode("ascii")
         if len(raw) > _WORKER_BYTES:
             raise ValueError(f"a worker id has at most {_WORKER_BYTES} bytes")
-        self.words.cast("B")[_WORKER_AT * _WORD :] = raw.ljust(_WORKER_BYTES, b"\0")
+        self.words.cast("B")[_WORKER_AT * _WORD : _TEXT_AT * _WORD] = raw.ljust(_WORKER_BYTES, b"\0")
+
+    @property
+    def text(self) -> str:
+        """What ended it, if that was an error of its own: one line."""
+        return _text(self.words)
+
+    @text.setter
+    def text(self, line: str) -> None:
+        _set_text(self.words, line)
 
     @property
     def ending(self) -> int:
         """How the child ended: its exit code, or minus the signal."""
-        word = self.words[Word.EXIT]
-        return word - 2**64 if word >= 2**63 else word
+        return _signed(self.words[Word.EXIT])
 
     @ending.setter
     def ending(self, code: int) -> None:
@@ -158,21 +80,52 @@ class Record:
         self.words.cast("B")[:] = bytes(_RECORD_WORDS * _WORD)
 
 
+class Slot:
+    """What the parent keeps of one slot beyond the lives of its children.
+
+    Args:
+        words: the slot's part of the page.
+    """
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    @property
+    def restarts(self) -> int:
+        """Children that died here without having been told to leave."""
+        count: int = self.words[Post.RESTARTS]
+        return count
+
+    @property
+    def last(self) -> tuple[int, int] | None:
+        """How the last of them ended, exit code or minus the signal, and when, in monotonic ns."""
+        return (_signed(self.words[Post.EXIT]), self.words[Post.EXIT_AT]) if self.words[Post.EXIT_AT] else None
+
+    def died(self, code: int) -> None:
+        """Note that a child has died here."""
+        self.words[Post.EXIT] = code % 2**64
+        self.words[Post.EXIT_AT] = time.monotonic_ns()
+        self.words[Post.RESTARTS] += 1
+
+
 class Scoreboard:
     """The page.
 
     Args:
-        page: the mapped file.
+        page: the mapped file, or a copy of one.
         path: where it is, for messages and removal.
     """
 
-    def __init__(self, page: mmap.mmap, path: Path) -> None:
+    def __init__(self, page: mmap.mmap | bytes, path: Path) -> None:
         self.path = path
-        self._page = page
         words = memoryview(page).cast("Q")
         self.totals = words[:_RECORD_WORDS]
-        count = len(words) // _RECORD_WORDS - 1
-        self.records = [Record(words[n * _RECORD_WORDS : (n + 1) * _RECORD_WORDS]) for n in range(1, count + 1)]
+        self._words = words
+        units = range(_RECORD_WORDS, len(words), _UNIT_WORDS)
+        self.records = [Record(words[at : at + _RECORD_WORDS]) for at in units]
+        self.slots = [Slot(words[at + _RECORD_WORDS : at + _UNIT_WORDS]) for at in units]
 
     @classmethod
     def create(cls, path: Path, records: int) -> "Scoreboard":
@@ -188,12 +141,13 @@ class Scoreboard:
         path.unlink(missing_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            size = (records + 1) * _RECORD_WORDS * _WORD
+            size = (_RECORD_WORDS + records * _UNIT_WORDS) * _WORD
             os.ftruncate(fd, size)
             board = cls(mmap.mmap(fd, size), path)
         finally:
             os.close(fd)
         board.totals[Total.PARENT] = os.getpid()
+        board.totals[Total.BIRTH] = birth(os.getpid())
         board.totals[Total.STARTED] = time.monotonic_ns()
         board.totals[Total.MAGIC] = _MAGIC
         return board
@@ -206,13 +160,13 @@ class Scoreboard:
             OSError: it is not there or not ours.
             ValueError: it is not a scoreboard of this version.
         """
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            page = mmap.mmap(fd, 0)
+            page = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(fd)
-        size = _RECORD_WORDS * _WORD
-        if len(page) < size or len(page) % size or memoryview(page).cast("Q")[Total.MAGIC] != _MAGIC:
+        units, rest = divmod(len(page) - _RECORD_WORDS * _WORD, _UNIT_WORDS * _WORD)
+        if units < 0 or rest or memoryview(page).cast("Q")[Total.MAGIC] != _MAGIC:
             raise ValueError(f"{path} is not a scoreboard of this version")
         return cls(page, path)
 
@@ -220,6 +174,20 @@ class Scoreboard:
     def present(self) -> list[Record]:
         """The records of children that run, or are gone and not yet accounted for."""
         return [record for record in self.records[: self.totals[Total.USED]] if record[Word.STATE] != State.FREE]
+
+    @property
+    def text(self) -> str:
+        """Why the last reload that failed did so, in one line."""
+        return _text(self.totals)
+
+    @text.setter
+    def text(self, line: str) -> None:
+        _set_text(self.totals, line)
+
+    def copy(self) -> "Scoreboard":
+        """Return what the page says now, as far as it is in use; reading the rest would take up memory for it."""
+        used = min(len(self.records), max(self.totals[Total.USED], self.totals[Total.PROCS]))
+        return Scoreboard(self._words[: _RECORD_WORDS + used * _UNIT_WORDS].tobytes(), self.path)
 
     def free_record(self) -> int | None:
         """Return the index of the first free record, or None if all are taken."""
@@ -246,21 +214,14 @@ class Scoreboard:
         record.clear()
 
 
-def runtime_directory() -> Path:
-    """Return the directory for the scoreboard, made if need be.
+def _signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word
 
-    Returns:
-        systemd's RuntimeDirectory, else one of our own under XDG_RUNTIME_DIR, else under /dev/shm, per user.
 
-    Raises:
-        OSError: none can be made, or it belongs to somebody else.
-    """
-    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if given:
-        return Path(given)
-    session = os.environ.get("XDG_RUNTIME_DIR")
-    path = Path(session, "multiworker") if session else Path(f"/dev/shm/multiworker-{os.getuid()}")  # noqa: S108
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user")
-    return path
+def _text(words: memoryview) -> str:
+    return words[_TEXT_AT:].tobytes().rstrip(b"\0").decode(errors="replace")
+
+
+def _set_text(words: memoryview, line: str) -> None:
+    whole = line.encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")  # no character is cut in two
+    words.cast("B")[_TEXT_AT * _WORD :] = whole.encode().ljust(TEXT_BYTES, b"\0")

@@ -12,7 +12,8 @@ from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Recovered
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.ledger import Ledger
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Why, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.words import State, Why, Word
 
 log = logging.getLogger("multiworker.worker")
 

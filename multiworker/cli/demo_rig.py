@@ -14,8 +14,10 @@ from pathlib import Path
 from multiworker.cli import sample
 from multiworker.worker.client import QUEUE, Client
 from multiworker.worker.errors import MultiworkerError
+from multiworker.worker.host import runtime_directory
 from multiworker.worker.operate import Filter, Operator
-from multiworker.worker.scoreboard import Scoreboard, State, Word, runtime_directory
+from multiworker.worker.scoreboard import Scoreboard
+from multiworker.worker.words import State, Word
 
 CONCURRENCY = 40
 """Tasks that one child runs at once: one child can take over all that another one had."""

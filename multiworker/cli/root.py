@@ -13,10 +13,13 @@ from click.shell_completion import CompletionItem
 import multiworker
 from multiworker.cli import secrets
 from multiworker.worker.errors import EncodeError, Exit, MultiworkerError, RedisUnavailable
-from multiworker.worker.logs import one_line
 
 COMMANDS = {
     "start": "Run the workers: one parent that keeps child processes busy.",
+    "status": "Show a running parent and its children.",
+    "health": "Exit 0 if all children work and reach Redis.",
+    "reload": "Have the parent load new code and settings.",
+    "stop": "Have the parent finish what runs, and end.",
     "enqueue": "Send a task, or a file of tasks.",
     "queue": "Look into the queues, or empty them.",
     "dead": "Look at the dead letters, run them again, or discard them.",
@@ -108,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         line, code = f"{_spoken(arguments)}: {error}", _code_of(error)
     else:
         return result if isinstance(result, int) else Exit.OK
-    click.echo(one_line(secrets.scrub(line, arguments)), err=True)
+    click.echo(secrets.scrub(line, arguments), err=True)
     return code
 
 

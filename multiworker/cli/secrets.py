@@ -4,11 +4,10 @@ import importlib
 import re
 from collections.abc import Sequence
 
+from multiworker.worker.logs import without_secrets
 from multiworker.worker.settings import redacted
 
 _SECRET_URL = re.compile(r"(--[\w-]+=)?([a-z][a-z+]*:.*[@?].*)", re.DOTALL)
-_USER_PART = re.compile(r"(://)\S*@")
-_QUERY = re.compile(r"(://\S*?\?)\S*")
 
 
 def hide(argv: Sequence[str]) -> None:
@@ -33,7 +32,7 @@ def scrub(text: str, arguments: Sequence[str]) -> str:
         hidden = _hidden(argument)
         if hidden != argument:
             text = text.replace(argument, hidden)
-    return _QUERY.sub(r"\1***", _USER_PART.sub(r"\1***@", text))
+    return without_secrets(text)
 
 
 def _hidden(argument: str) -> str:

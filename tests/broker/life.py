@@ -10,8 +10,9 @@ from typing import Any
 
 from multiworker.worker.child import Child
 from multiworker.worker.registry import Handler, Registry
-from multiworker.worker.scoreboard import NO_QUOTA, Record, Scoreboard, State, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
+from multiworker.worker.words import NO_QUOTA, State, Word
 from tests.waiting import until
 
 

@@ -19,8 +19,9 @@ from multiworker.worker import child as child_module
 from multiworker.worker.child import worker_id
 from multiworker.worker.errors import Exit
 from multiworker.worker.process import run_child
-from multiworker.worker.scoreboard import NO_QUOTA, Scoreboard, State, Wish, Word
+from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
+from multiworker.worker.words import NO_QUOTA, State, Wish, Word
 from tests.broker.driver import Driver
 from tests.broker.life import Life, books, for_ever, living, nothing, task
 from tests.broker.rig import run

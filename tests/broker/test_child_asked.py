@@ -9,7 +9,8 @@ import pytest
 
 from multiworker.worker import upkeep
 from multiworker.worker.errors import Exit
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Wish, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.words import State, Wish, Word
 from tests.broker.driver import Driver
 from tests.broker.life import Life, living, nothing, task
 from tests.broker.rig import run

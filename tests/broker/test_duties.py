@@ -13,9 +13,10 @@ from multiworker.worker.broker import Broker
 from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Exit, RedisUnavailable
 from multiworker.worker.process import sweep
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Why, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import BOOKED_BY_OTHERS, Upkeep
+from multiworker.worker.words import State, Why, Word
 from tests.broker.driver import Driver
 from tests.broker.proxy import Proxy
 from tests.waiting import until

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import redis
 
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.words import State, Word
 from tests.chaos.ledger import LEDGER, Kill, read
 from tests.chaos.report import Evidence, Line, judge
 from tests.fix_redis import RedisServer

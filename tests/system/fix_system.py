@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 import redis
 
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.words import State, Word
 from tests.fix_redis import RedisServer
 from tests.waiting import PATIENCE, PAUSE
 
@@ -177,15 +178,6 @@ class Engine:
             before: what a shell does before it becomes the parent.
             popen: more for subprocess.Popen.
         """
-        runtime = self.directory / "runtime"
-        runtime.mkdir(exist_ok=True)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
-        own = {
-            "RUNTIME_DIRECTORY": str(runtime),
-            "REDIS_URL": self.url,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "",
-        }
         with self.log_file.open("ab") as log:
             command = [*self.command, "start", "--handler", "h:run", *options]
             if isinstance(procs, int):
@@ -201,12 +193,37 @@ class Engine:
             parent = subprocess.Popen(
                 command,
                 cwd=self.directory,
-                env=inherited | own | self.environment,
+                env=self._variables(),
                 **how,
             )
         self._parents.append(parent)
         if wait:
             self.until_ready(int(procs))
+
+    def _variables(self) -> dict[str, str]:
+        """Return the environment of parents and commands."""
+        runtime = self.directory / "runtime"
+        runtime.mkdir(exist_ok=True)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
+        own = {
+            "RUNTIME_DIRECTORY": str(runtime),
+            "REDIS_URL": self.url,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "",
+        }
+        return inherited | own | self.environment
+
+    # Commands
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command that acts on the parent."""
+        pipe = subprocess.PIPE
+        command, variables = [*self.command, *arguments], self._variables()
+        return subprocess.Popen(command, cwd=self.directory, env=variables, stdout=pipe, stderr=pipe, text=True)
+
+    def call(self, *arguments: str) -> "Answer":
+        """Run a command that acts on the parent, to its end."""
+        return answer(self.begin(*arguments))
 
     # Processes
 
@@ -378,6 +395,27 @@ class Engine:
     def held(self, key: str) -> list[str]:
         """Return the frames in one worker's in-flight hash."""
         return [frame for delivery, frame in self.client.hgetall(key).items() if "." in delivery]
+
+
+class Answer(NamedTuple):
+    """What a command said.
+
+    Args:
+        code: its exit code.
+        out: its standard output.
+        err: its standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+
+def answer(process: subprocess.Popen[str]) -> Answer:
+    """Wait for the end of a command."""
+    with process:
+        out, err = process.communicate(timeout=PATIENCE)
+    return Answer(process.returncode, out, err)
 
 
 def multiworker() -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multiworker.worker.scoreboard import Word
+from multiworker.worker.words import Word
 from tests.system.fix_system import Engine, system_processes, until
 
 STRANGER = """

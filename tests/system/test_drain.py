@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from multiworker.worker.scoreboard import State, Word
+from multiworker.worker.words import State, Word
 from tests.fix_redis import RedisServer
 from tests.system.fix_system import PREFIX, Engine, until
 

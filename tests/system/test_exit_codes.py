@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from multiworker.worker.scoreboard import Word
+from multiworker.worker.words import Word
 from tests.fix_redis import RedisServer
 from tests.system.fix_system import Engine, multiworker, until
 

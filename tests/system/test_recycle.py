@@ -4,7 +4,8 @@ import signal
 import time
 from itertools import count
 
-from multiworker.worker.scoreboard import Record, Word
+from multiworker.worker.scoreboard import Record
+from multiworker.worker.words import Word
 from tests.system.fix_system import QUEUE, Engine, Watch, until
 
 

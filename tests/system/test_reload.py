@@ -7,7 +7,7 @@ import time
 from functools import partial
 from itertools import count
 
-from multiworker.worker.scoreboard import Total
+from multiworker.worker.words import Total
 from tests.fix_redis import RedisServer
 from tests.system.fix_system import QUEUE, Engine, Watch, until
 from tests.waiting import PATIENCE

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from multiworker.worker.scoreboard import State, Word
+from multiworker.worker.words import State, Word
 from tests.system.fix_system import Engine, until
 
 FORKS = """

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from multiworker.supervisor import bookkeeping
-from multiworker.worker.scoreboard import Record, Scoreboard, State, Total, Word
+from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.words import State, Total, Word
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 
 from multiworker.supervisor.children import CONNECT_TIME, DRAIN_MARGIN, DUMP_TIME, STABLE, Child, say_code
 from multiworker.supervisor.plan import Seat, Stage
-from multiworker.worker.scoreboard import Scoreboard, State, Why, Wish, Word
+from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
+from multiworker.worker.words import State, Why, Wish, Word
 
 SETTINGS = Settings(grace=3, stuck_timeout=20, boot_timeout=10)
 

@@ -1,6 +1,6 @@
 """Which generation is wanted, and which one to go back to."""
 
-from multiworker.supervisor.reload import FAILED_BOOTS, PAUSE, Reload
+from multiworker.supervisor.reload import FAILED_BOOTS, PAUSE, Outcome, Reload
 from multiworker.worker.settings import Settings
 
 OLD, NEW, NEWER = Settings(concurrency=1), Settings(concurrency=2), Settings(concurrency=3)
@@ -15,7 +15,7 @@ def after_a_good_start() -> Reload:
 def fail(reload: Reload, times: int) -> list[bool]:
     """Let children of the wanted generation fail to boot."""
     number = reload.wanted.number
-    return [reload.boot_failed(number) for _ in range(times)]
+    return [reload.boot_failed(number, "why") for _ in range(times)]
 
 
 def test_a_generation_is_good_when_all_its_children_are_ready_and_says_so_once() -> None:
@@ -30,7 +30,7 @@ def test_a_generation_is_good_when_all_its_children_are_ready_and_says_so_once()
 def test_a_reload_is_due_when_it_is_asked_for() -> None:
     reload = after_a_good_start()
     assert not reload.due(100.0)
-    reload.asked = True
+    reload.ask()
     assert reload.due(100.0)
     reload.begin(100.0, NEW)
     assert not reload.due(200.0)
@@ -42,15 +42,15 @@ def test_a_reload_is_due_when_it_is_asked_for() -> None:
 def test_reloads_that_come_soon_are_one_and_later() -> None:
     reload = after_a_good_start()
     reload.begin(100.0, NEW)
-    reload.asked = True
+    reload.ask()
     assert not reload.due(100.0 + PAUSE / 2)
     assert reload.due(100.0 + PAUSE)
 
 
 def test_settings_that_cannot_be_read_change_nothing() -> None:
     reload = after_a_good_start()
-    reload.asked = True
-    reload.begin(100.0, None)
+    reload.ask()
+    reload.refuse(100.0, "no such option")
     assert (reload.wanted.number, reload.wanted.settings) == (1, OLD)
     assert not reload.due(200.0)
 
@@ -78,7 +78,7 @@ def test_an_abandoned_number_is_not_used_again_and_the_next_reload_starts_afresh
 def test_children_of_other_generations_do_not_count() -> None:
     reload = after_a_good_start()
     reload.begin(100.0, NEW)
-    assert not any(reload.boot_failed(1) for _ in range(2 * FAILED_BOOTS))
+    assert not any(reload.boot_failed(1, "why") for _ in range(2 * FAILED_BOOTS))
     assert reload.wanted.number == 2
 
 
@@ -93,3 +93,69 @@ def test_before_the_first_good_one_there_is_none_to_go_back_to() -> None:
     reload.begin(100.0, NEW)
     assert not any(fail(reload, 2 * FAILED_BOOTS))
     assert reload.wanted.number == 2
+
+
+def test_a_request_is_answered_when_its_generation_is_complete() -> None:
+    # given a reload that was asked for, and begun
+    reload = after_a_good_start()
+    number = reload.ask()
+    assert (number, reload.decided, reload.outcome) == (1, 0, Outcome.NONE)
+    reload.begin(100.0, NEW)
+    assert reload.under_way
+    # when another one is asked for meanwhile, and the first is complete
+    later = reload.ask()
+    assert reload.succeeded(2, 2)
+    # then the first is answered, and the second is not
+    assert (reload.loaded, reload.decided, reload.outcome) == (number, number, Outcome.LOADED)
+    assert later > reload.decided
+    assert not reload.under_way
+
+
+def test_what_came_together_is_answered_together() -> None:
+    reload = after_a_good_start()
+    first, second = reload.ask(), reload.ask()
+    reload.begin(100.0, NEW)
+    reload.succeeded(2, 2)
+    assert first < second == reload.loaded == reload.decided
+
+
+def test_a_reload_that_overtakes_another_answers_both() -> None:
+    reload = after_a_good_start()
+    reload.ask()
+    reload.begin(100.0, NEW)
+    second = reload.ask()
+    reload.begin(200.0, NEWER)
+    assert reload.decided == 0
+    reload.succeeded(2, 2)
+    assert reload.loaded == reload.decided == second
+
+
+def test_a_failure_says_why() -> None:
+    reload = after_a_good_start()
+    number = reload.ask()
+    reload.begin(100.0, NEW)
+    fail(reload, FAILED_BOOTS)
+    assert (reload.loaded, reload.decided, reload.outcome, reload.failure) == (0, number, Outcome.ABANDONED, "why")
+    number = reload.ask()
+    reload.refuse(200.0, "not TOML")
+    assert (reload.loaded, reload.decided, reload.outcome, reload.failure) == (0, number, Outcome.REFUSED, "not TOML")
+
+
+def test_settings_that_are_refused_do_not_answer_for_a_reload_under_way() -> None:
+    # given a reload under way
+    reload = after_a_good_start()
+    first = reload.ask()
+    reload.begin(100.0, NEW)
+    # when the settings of the next one are no good
+    second = reload.ask()
+    reload.refuse(200.0, "not TOML")
+    # then nothing is decided yet, and then the one is loaded, the other one not
+    assert reload.decided == 0
+    reload.succeeded(2, 2)
+    assert (reload.loaded, reload.decided) == (first, second)
+    assert (reload.outcome, reload.failure) == (Outcome.REFUSED, "not TOML")
+
+
+def test_the_first_start_is_no_reload() -> None:
+    reload = after_a_good_start()
+    assert (reload.loaded, reload.decided, reload.outcome) == (0, 0, Outcome.NONE)

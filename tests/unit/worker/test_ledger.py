@@ -4,7 +4,8 @@ from pathlib import Path
 
 from multiworker.worker.commands import Recovered
 from multiworker.worker.ledger import Ledger
-from multiworker.worker.scoreboard import Scoreboard, State, Word
+from multiworker.worker.scoreboard import Scoreboard
+from multiworker.worker.words import State, Word
 
 
 def test_what_redis_knows_of_a_gone_worker_is_summed_over_its_queues() -> None:

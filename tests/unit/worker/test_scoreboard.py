@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiworker.worker.scoreboard import (
-    COUNTERS,
-    NO_QUOTA,
-    Scoreboard,
-    State,
-    Total,
-    Wish,
-    Word,
-    runtime_directory,
-)
+from multiworker.worker.scoreboard import TEXT_BYTES, Scoreboard
+from multiworker.worker.words import COUNTERS, NO_QUOTA, State, Total, Wish, Word
 
 
 @pytest.fixture
@@ -39,7 +31,7 @@ def in_another_process(work: object) -> None:
 
 def test_the_page_is_a_private_file_of_full_size(board: Scoreboard) -> None:
     found = board.path.stat()
-    assert (found.st_mode & 0o777, found.st_size) == (0o600, 5 * 512)
+    assert (found.st_mode & 0o777, found.st_size) == (0o600, 96 * 8 + 4 * 100 * 8)
 
 
 def test_a_new_page_is_empty_and_says_whose_it_is(board: Scoreboard) -> None:
@@ -147,7 +139,7 @@ def test_a_word_takes_no_quota_and_refuses_what_is_no_word(board: Scoreboard) ->
     assert Wish(record[Word.WISH]) is Wish.RECYCLE
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 512, b"\0" * 513, b"\0" * 1024, os.urandom(4096)], ids=len)
+@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 768, b"\0" * 769, b"\0" * 1568, os.urandom(4096)], ids=len)
 def test_another_file_is_no_scoreboard(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)
@@ -162,27 +154,55 @@ def test_a_page_that_is_not_there_or_a_link_is_not_opened(board: Scoreboard, tmp
             Scoreboard.open(path)
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    return monkeypatch
+TEXTS = st.text(st.characters(exclude_characters="\0"))
 
 
-def test_the_runtime_directory_is_systemds_then_the_sessions_then_a_private_one(
-    environment: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert runtime_directory() == Path(f"/dev/shm/multiworker-{os.getuid()}")
-    environment.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert runtime_directory() == tmp_path / "multiworker"
-    assert (tmp_path / "multiworker").stat().st_mode & 0o777 == 0o700
-    environment.setenv("RUNTIME_DIRECTORY", f"{tmp_path / 'given'}:{tmp_path / 'other'}")
-    assert runtime_directory() == tmp_path / "given"
+@given(text=TEXTS)
+def test_a_text_is_kept_as_far_as_there_is_room(text: str) -> None:
+    path = Path(f"/dev/shm/mw-text-{os.getpid()}")
+    board = Scoreboard.create(path, 1)
+    path.unlink()
+    record = board.records[0]
+    record.worker = "w" * 128
+    for place in (board, record):
+        place.text = "a longer one that was there before"
+        place.text = text
+        kept = text.encode(errors="replace").decode()
+        assert kept.startswith(place.text)
+        assert place.text == kept or len(place.text.encode()) > TEXT_BYTES - 4
+    assert (record.worker, board.slots[0].restarts) == ("w" * 128, 0)
 
 
-def test_a_runtime_directory_that_is_a_link_is_not_trusted(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "multiworker").symlink_to(tmp_path / "elsewhere")
-    environment.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with pytest.raises(PermissionError, match="belongs to another user"):
-        runtime_directory()
+def test_a_slot_remembers_what_died_there_when_its_record_is_free_again(board: Scoreboard) -> None:
+    slot, other = board.slots[:2]
+    assert (slot.restarts, slot.last) == (0, None)
+    slot.died(1)
+    slot.died(-9)
+    board.records[0].clear()
+    board.records[1].clear()
+    assert slot.restarts == 2
+    assert slot.last
+    assert slot.last[0] == -9
+    assert slot.last[1] > 0
+    assert (other.restarts, other.last) == (0, None)
+
+
+def test_a_reader_cannot_write(board: Scoreboard) -> None:
+    reader = Scoreboard.open(board.path)
+    with pytest.raises(TypeError, match="read-only"):
+        reader.records[0][Word.QUIET] = 1
+    with pytest.raises(TypeError, match="read-only"):
+        reader.text = "forged"
+
+
+def test_a_copy_stays_as_it_is_and_holds_what_is_in_use(board: Scoreboard) -> None:
+    index = board.free_record()
+    assert index == 0
+    board.records[0][Word.STATE] = State.READY
+    board.totals[Total.PROCS] = 2
+    copy = Scoreboard.open(board.path).copy()
+    board.records[0][Word.STATE] = State.DRAIN
+    assert [record[Word.STATE] for record in copy.present] == [State.READY]
+    assert len(copy.records) == len(copy.slots) == 2
+    board.totals[Total.PROCS] = 2**63
+    assert len(board.copy().records) == 4
