@@ -1,9 +1,11 @@
 """The parent's table of processes: who runs, since when, and who must be ended by when."""
 
 import logging
+import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from multiworker.supervisor.plan import Seat, Stage
 from multiworker.supervisor.process import send
@@ -23,14 +25,20 @@ STABLE = 10.0
 """Seconds after which a ready child counts as stable."""
 
 
+BUSY = 0.2
+"""Share of a core from which on a loop that does not turn computes; one that waits takes nearly none."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(eq=False)
 class Child:
     """One forked child.
 
     Args:
-        pid: its process.
-        slot: which of the wanted places it fills, from 1.
+        pid: its process; 0 as long as a template is still to fork it.
+        slot: which of the wanted places it fills, from 1; 0 for a template.
         generation: whose code it runs.
+        index: of its record in the scoreboard.
         record: its words in the scoreboard.
         born: monotonic seconds.
     """
@@ -38,6 +46,7 @@ class Child:
     pid: int
     slot: int
     generation: int
+    index: int
     record: Record
     born: float
     draining: bool = False
@@ -49,6 +58,8 @@ class Child:
     """Monotonic seconds at which it was first seen to connect."""
     overdue: str = ""
     """What it is killed for."""
+    owed: signal.Signals | None = None
+    """The last signal that was meant for it before it had a pid."""
 
     @property
     def stage(self) -> Stage:
@@ -60,12 +71,13 @@ class Child:
     @property
     def name(self) -> str:
         """What it is called in the log."""
-        return f"child {self.slot} (pid {self.pid}, generation {self.generation})"
+        what = f"child {self.slot}" if self.slot else "template"
+        return f"{what} (pid {self.pid}, generation {self.generation})"
 
     def seat(self, generation: int) -> Seat:
         """Return its place in the table, compared with the wanted generation."""
         due = self.record[Word.WISH] == Wish.RECYCLE
-        return Seat(self.pid, self.slot, due or self.generation != generation, self.stage)
+        return Seat(self.index, self.slot, due or self.generation != generation, self.stage)
 
     @property
     def booted(self) -> bool:
@@ -100,6 +112,18 @@ class Child:
             self.connects_since = now
         return now - self.connects_since > CONNECT_TIME
 
+    def adopt(self, pid: int) -> None:
+        """Take on the pid of a process that a template has forked for it."""
+        self.pid = pid
+        if self.owed:
+            send(pid, self.owed)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.pid:
+            send(self.pid, number)
+        else:
+            self.owed = number
+
     def drain(self, grace: float) -> None:
         """Tell it to take nothing more, finish what it has within the grace and leave. May be called again."""
         if self.draining:
@@ -108,16 +132,17 @@ class Child:
         self.record[Word.LEAVING] = 1
         self.blamed = False
         self.kill_at = time.monotonic() + grace + DRAIN_MARGIN
-        send(self.pid, signal.SIGTERM)
+        self._send(signal.SIGTERM)
 
     def nudge(self) -> None:
         """Have it look at the page; SIGURG is ignored by default, so it is harmless while it boots."""
-        send(self.pid, signal.SIGURG)
+        if self.pid:
+            send(self.pid, signal.SIGURG)
 
     def kill(self) -> None:
         """End it now; its tasks are given back."""
         self.kill_at = None
-        send(self.pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
 
     def check(self, settings: Settings, now: float) -> None:
         """End it if it is over a deadline: of draining, of booting, or of its event loop's beat."""
@@ -127,16 +152,17 @@ class Child:
                 self.kill()
             return
         state, beat = self.record[Word.STATE], self.record[Word.BEAT] / 1e9
-        if state in (State.FREE, State.IMPORT) and now - self.born > settings.boot_timeout:
+        if state in (State.FREE, State.IMPORT, State.TEMPLATE_IMPORT) and now - self.born > settings.boot_timeout:
             self._abort(now, f"did not boot within {settings.boot_timeout:g} s")
         elif beat and now - beat > settings.stuck_timeout:
-            self._abort(now, f"its event loop has not turned for {now - beat:.1f} s")
+            busy = say_busy(self.pid, self.record[Word.CPU], now - beat)
+            self._abort(now, f"its event loop has not turned for {now - beat:.1f} s, in which it {busy}")
 
     def _abort(self, now: float, trouble: str) -> None:
         log.error("%s is stuck: %s; its stacks follow", self.name, trouble)
         self.overdue = trouble
         self.kill_at = now + DUMP_TIME
-        send(self.pid, signal.SIGABRT)
+        self._send(signal.SIGABRT)
 
     def ended(self, code: int) -> None:
         """Leave word in the scoreboard for whoever gives its tasks back."""
@@ -148,6 +174,30 @@ class Child:
             self.record[Word.STATE] = State.LOST
         else:
             self.record[Word.STATE] = State.SETTLED
+
+
+def say_busy(pid: int, cpu_before: int, seconds: float) -> str:
+    """Tell a loop that computes from one that waits or is stopped, by the CPU time that its process took meanwhile.
+
+    Args:
+        pid: the process, not yet reaped.
+        cpu_before: nanoseconds of CPU time at the beginning.
+        seconds: since then.
+
+    Returns:
+        What it did, to complete "it ...".
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return "ended"
+    # proc(5): state, and utime and stime in clock ticks, are the fields 3, 14 and 15
+    used = (int(fields[11]) + int(fields[12])) / _TICKS - cpu_before / 1e9
+    if fields[0] in "Tt":
+        return "was stopped by a signal or a debugger"
+    share = max(0.0, used / seconds)
+    what = "was busy: it computes, or holds the GIL" if share >= BUSY else "was idle: it waits in a blocking call"
+    return f"{what} ({100 * share:.0f} % of a core)"
 
 
 def say_code(code: int) -> str:

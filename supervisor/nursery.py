@@ -1,25 +1,21 @@
 """The children: forked, watched, nudged, and what they leave behind when they die."""
 
 import logging
-import os
 import random
 import signal
 import time
 from collections.abc import Sequence
 
-from setproctitle import setproctitle
-
-from multiworker.supervisor import bookkeeping, process, signals
+from multiworker.supervisor import bookkeeping, lives, process, signals
 from multiworker.supervisor.children import Child
-from multiworker.supervisor.cores import usable_cores
-from multiworker.supervisor.header import named
+from multiworker.supervisor.lives import Birth
 from multiworker.supervisor.plan import Stage
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Generation
-from multiworker.worker.host import birth
+from multiworker.supervisor.templates import Templates
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
-from multiworker.worker.words import NO_QUOTA, State, Total, Word
+from multiworker.worker.words import NO_QUOTA, State, Word
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -27,6 +23,10 @@ RECOVER_AGAIN = 1.0
 """Seconds after which another child is asked to give a dead one's tasks back."""
 SWEEP_TIME = 10.0
 """Seconds that the last sweep may take before the parent leaves the rest to the lease."""
+BIRTH_TIME = 10.0
+"""Seconds that a template gets to fork a child."""
+ORPHAN_TIME = 1.0
+"""Seconds after a template's death in which a child that it had begun to fork may still come."""
 _TICK = 0.25
 
 
@@ -44,13 +44,20 @@ class Nursery:
         self._locks = locks
         self._server = server
         self._asked_at = 0.0
+        self._unborn: list[Child] = []
+        self.templates = Templates(board, locks)
         self.quiet = False
         self.by_pid: dict[int, Child] = {}
 
     @property
     def all(self) -> list[Child]:
-        """Every child that has not been reaped."""
-        return list(self.by_pid.values())
+        """Every child that has not been reaped, or that a template is to fork."""
+        return [*self.by_pid.values(), *self._unborn]
+
+    @property
+    def empty(self) -> bool:
+        """No process is left."""
+        return not (self.by_pid or self._unborn or self.templates.by_pid)
 
     def ready(self, generation: int | None = None) -> int:
         """Count the ready children, of one generation or of all."""
@@ -72,38 +79,102 @@ class Nursery:
         if index is None:
             return False
         record = self._board.records[index]
+        asked = Birth(index, time.monotonic_ns(), slot, first)
         record[Word.SLOT], record[Word.GENERATION] = slot, generation.number
-        record[Word.STARTED] = time.monotonic_ns()
+        record[Word.STARTED] = asked.started
         record[Word.QUOTA] = NO_QUOTA if generation.settings.max_tasks is None else 0
         record[Word.QUIET] = int(self.quiet)
         record[Word.STATE] = State.IMPORT
         try:
-            pid = process.fork(lambda: self._live(slot, index, generation, first=first), close=self._locks)
+            pid = self._bear(generation, asked)
         except OSError as error:
             log.error("cannot fork: %s", error.strerror)
             record.clear()
             return False
-        record[Word.PID] = pid
-        self.by_pid[pid] = Child(pid, slot, generation.number, record, time.monotonic())
+        child = Child(pid, slot, generation.number, index, record, time.monotonic())
+        if pid:
+            record[Word.PID] = pid
+            self.by_pid[pid] = child
+        else:
+            self._unborn.append(child)
         return True
 
+    def _bear(self, generation: Generation, asked: Birth) -> int:
+        """Fork a child, or have a template do it.
+
+        Returns:
+            Its pid; 0 if that is still to come.
+        """
+        template = self.templates.of(generation)
+        if template:
+            template.ask(asked)
+            return 0
+        close = [*self._locks, *self.templates.fds]
+        return process.fork(lambda: lives.child(self._board, generation, asked), close=close)
+
+    def _adopt(self) -> None:
+        """Take in the children that templates have forked."""
+        for child in [child for child in self._unborn if child.record[Word.PID]]:
+            self._unborn.remove(child)
+            child.adopt(child.record[Word.PID])
+            self.by_pid[child.pid] = child
+
+    def stillborn(self, now: float) -> list[Child]:
+        """Give up children that no template has forked, or can fork any more.
+
+        Args:
+            now: monotonic seconds.
+        """
+        self._adopt()
+        refused = [child for child in self._unborn if child.record[Word.STATE] == State.SETTLED]
+        late = [child for child in self._unborn if child not in refused and now - child.born > BIRTH_TIME]
+        for child in [*refused, *late]:
+            self._unborn.remove(child)
+            child.record.clear()
+            log.error("child %d could not be forked by its template", child.slot)
+        for template in self.templates.by_pid.values():
+            if template.generation in [child.generation for child in late]:
+                template.kill()
+        return [*refused, *late]
+
+    def cancel_births(self) -> None:
+        """Have nobody be born any more."""
+        self._adopt()
+        for child in self._unborn:
+            child.record.clear()
+        self._unborn.clear()
+
+    def __contains__(self, pid: object) -> bool:
+        """Tell whether a process belongs to this parent, for reap()."""
+        self._adopt()
+        server = self._server.pid if self._server else 0
+        return pid in self.by_pid or pid in self.templates.by_pid or pid == server
+
     def reap(self) -> list[tuple[Child, int]]:
-        """Collect the children that have ended; the embedded Redis is told of its own end.
+        """Collect the children and templates that have ended; the embedded Redis is told of its own end.
 
         Returns:
             Each, with its exit code or minus the signal that ended it. What it held is still to be given back.
         """
         now = time.monotonic()
         ended: list[tuple[Child, int]] = []
-        for pid, code in process.reap({*self.by_pid, self._server.pid if self._server else 0}):
+        self._adopt()
+        for pid, code in process.reap(self):
             if self._server and self._server.reaped(pid, code, now):
                 continue
-            child = self.by_pid.pop(pid, None)
+            child = self.by_pid.pop(pid, None) or self._template_reaped(pid, now)
             if child:
                 ended.append((child, code))
             else:
                 log.debug("reaped a stranger, pid %d", pid)
         return ended
+
+    def _template_reaped(self, pid: int, now: float) -> Child | None:
+        template = self.templates.reaped(pid)
+        for child in self._unborn:
+            if template and child.generation == template.generation:
+                child.born = min(child.born, now - BIRTH_TIME + ORPHAN_TIME)
+        return template
 
     def recover_lost(self, now: float) -> None:
         """Ask one living child to give back what a dead one holds; another one, if it takes long or dies itself."""
@@ -151,7 +222,7 @@ class Nursery:
         if not bookkeeping.lost(self._board):
             return
         try:
-            pid = process.fork(lambda: self._sweep(settings), close=self._locks)
+            pid = process.fork(lambda: lives.sweep(self._board, settings), close=self._locks)
         except OSError as error:
             log.error("cannot fork, tasks of dead children stay until their lease is over: %s", error.strerror)
             return
@@ -174,31 +245,3 @@ class Nursery:
         if self._server and not ended:
             self._server.keep_running(now)
         return ended
-
-    def _live(self, slot: int, index: int, generation: Generation, *, first: bool) -> int:
-        """Run in the child, after fork."""
-        from multiworker.worker.process import run_child  # noqa: PLC0415 - only children may load redis and asyncio
-
-        settings = generation.settings
-        title = f"multiworker: child {slot} gen {generation.number}"
-        setproctitle(f"{title}{named(settings)}")
-        self._board.records[index][Word.BIRTH] = birth(os.getpid())
-        if settings.pin:
-            cores = usable_cores()
-            os.sched_setaffinity(0, {cores[(slot - 1) % len(cores)]})
-        parent = int(self._board.totals[Total.PARENT])
-        return run_child(
-            settings,
-            self._board,
-            index,
-            parent,
-            first=first,
-            drains=lambda: setproctitle(f"{title} draining{named(settings)}"),
-        )
-
-    def _sweep(self, settings: Settings) -> int:
-        """Run in the child, after fork."""
-        from multiworker.worker.process import sweep  # noqa: PLC0415 - only children may load redis and asyncio
-
-        setproctitle(f"multiworker: sweep{named(settings)}")
-        return sweep(settings, self._board)

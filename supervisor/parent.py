@@ -18,6 +18,7 @@ from multiworker.supervisor.plan import reconcile
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Reload
 from multiworker.supervisor.restart import GIVE_UP, Patience, Slots
+from multiworker.supervisor.templates import SLOT
 from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.logs import without_secrets
 from multiworker.worker.scoreboard import Scoreboard
@@ -79,7 +80,7 @@ class Parent:
         log.info("parent of %d children, %d tasks each, queue %s", self._procs, self._settings.concurrency, queues)
         while True:
             self._pass(time.monotonic())
-            if self._exit is not None and not self._nursery.by_pid:
+            if self._exit is not None and self._nursery.empty:
                 break
             for arrival in signals.arrivals(TICK):
                 self._take(arrival)
@@ -102,6 +103,7 @@ class Parent:
             self._stop(Exit.OK)
         if self._exit is None:
             self._follow_reload(now)
+            self._keep_templates(now)
             self._reconcile(now)
             self._judge(now)
         self._dump_next()
@@ -120,7 +122,7 @@ class Parent:
             self._check_from = now + late
         self._passed_at = now
         if now >= self._check_from:
-            for child in self._nursery.all:
+            for child in [*self._nursery.all, *self._nursery.templates.by_pid.values()]:
                 child.check(self._settings, now)
 
     # What signals change
@@ -152,6 +154,8 @@ class Parent:
         """Have everybody drain; nothing is forked from here on. The first reason to stop gives the exit code."""
         if self._exit is None:
             self._exit = code
+            self._nursery.cancel_births()
+            self._nursery.templates.retire(())
             for child in self._nursery.all:
                 child.drain(self._settings.grace)
 
@@ -176,7 +180,8 @@ class Parent:
                 self._patience.well()
         else:
             log.error("%s died: %s", child.name, say_code(code))
-            self._board.slots[child.slot - 1].died(code)
+            if child.slot != SLOT:
+                self._board.slots[child.slot - 1].died(code)
             self._patience.died(now, useful=useful)
             self._slots.died(child.slot, now, random.random(), useful=useful)  # noqa: S311 - jitter
             if not booted:
@@ -210,19 +215,36 @@ class Parent:
         self._procs = self._settings.procs or core_count()
         self._slots.forget()
 
-    def _reconcile(self, now: float) -> None:
+    def _keep_templates(self, now: float) -> None:
+        """With --preload, give the wanted generation and the last good one their templates, and end all others."""
+        wanted, good = self._reload.wanted, self._reload.good
+        for child in self._nursery.stillborn(now):
+            self._failed_fork(child.slot, now)
+        templates = self._nursery.templates
+        templates.retire((wanted, good))
         self._slots.refill(self._procs, now)
+        for generation in templates.missing((wanted, good)):
+            if not self._slots.may_fork(SLOT, now):
+                return
+            self._slots.forked() if templates.fork(generation) else self._failed_fork(SLOT, now)
+
+    def _failed_fork(self, slot: int, now: float) -> None:
+        self._slots.died(slot, now, random.random(), useful=False)  # noqa: S311 - jitter
+
+    def _reconcile(self, now: float) -> None:
+        able = self._nursery.templates.can_fork(self._reload.wanted)
         seats = [child.seat(self._reload.wanted.number) for child in self._nursery.all]
-        plan = reconcile(seats, self._procs, lambda slot: self._slots.may_fork(slot, now))
+        plan = reconcile(seats, self._procs, lambda slot: able and self._slots.may_fork(slot, now))
         for slot in plan.fork:
             if not self._slots.may_fork(slot, now):
                 continue
             if self._nursery.fork(slot, self._reload.wanted, first=self._reload.good is None):
                 self._slots.forked()
             else:
-                self._slots.died(slot, now, random.random(), useful=False)  # noqa: S311 - jitter
-        for pid in plan.drain:
-            self._nursery.by_pid[pid].drain(self._settings.grace)
+                self._failed_fork(slot, now)
+        for child in self._nursery.all:
+            if child.index in plan.drain:
+                child.drain(self._settings.grace)
 
     def _judge(self, now: float) -> None:
         """Give up when children crash again and again; Redis being away is no crash."""

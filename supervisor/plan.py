@@ -19,13 +19,13 @@ class Seat:
     """A child in the table.
 
     Args:
-        pid: its process.
+        index: of its record in the scoreboard; it has no pid yet if a template is to fork it.
         slot: which of the wanted places it fills, from 1.
         stale: it belongs to another generation, or is due for recycling.
         stage: where it is.
     """
 
-    pid: int
+    index: int
     slot: int
     stale: bool
     stage: Stage
@@ -37,7 +37,7 @@ class Plan:
 
     Args:
         fork: slots to fill.
-        drain: pids to tell to leave.
+        drain: who is to be told to leave, by index.
     """
 
     fork: tuple[int, ...] = ()
@@ -71,14 +71,14 @@ def reconcile(seats: Sequence[Seat], wanted: int, may_fork: Callable[[int], bool
 
 def _to_drain(staying: Sequence[Seat], wanted: int, surplus: int) -> list[int]:
     """Pick children that are too many: stale ones whose place is filled first; booting stale ones at once."""
-    useless = [seat.pid for seat in staying if seat.stage is Stage.BOOT and (seat.stale or seat.slot > wanted)]
+    useless = [seat.index for seat in staying if seat.stage is Stage.BOOT and (seat.stale or seat.slot > wanted)]
     replaced = {seat.slot for seat in staying if not seat.stale and seat.stage is Stage.READY}
 
     def least_needed(seat: Seat) -> tuple[bool, bool, bool, int]:
         return (seat.slot <= wanted, not seat.stale, seat.slot not in replaced, -seat.slot)
 
     ready = sorted((seat for seat in staying if seat.stage is Stage.READY), key=least_needed)
-    return useless + [seat.pid for seat in ready[:surplus]]
+    return useless + [seat.index for seat in ready[:surplus]]
 
 
 def quota_grants(

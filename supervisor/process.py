@@ -7,15 +7,18 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
+from typing import NoReturn
 
 from multiworker.supervisor.signals import BLOCKED
 from multiworker.worker.errors import Exit
 
 log = logging.getLogger("multiworker.supervisor")
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
+_ADOPTION_TIME = 0.0002  # seconds between two looks whether the parent has got its child
 _IGNORED_BY_CHILDREN = (signal.SIGHUP, signal.SIGINT)  # a terminal or pkill sends them to everybody; the parent decides
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,12 +41,65 @@ def fork(life: Callable[[], int], *, close: Sequence[int] = ()) -> int:
     """
     _flush()
     parent = os.getpid()
+
+    def begin() -> int:
+        _become_child(parent, close)
+        return life()
+
     pid = os.fork()
-    if pid:
-        return pid
+    if not pid:
+        _live(begin)
+    return pid
+
+
+def become_subreaper() -> None:
+    """Have the kernel give this process all that its children leave behind; without it, fork_for() finds no parent."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def fork_for(parent: int, announce: Callable[[int], None], life: Callable[[], int]) -> bool:
+    """Fork a child that belongs to an ancestor of this process, a subreaper.
+
+    A subreaper adopts orphans only: so a process in between forks the child, and ends at once. The child lives only
+    when it has been adopted, and dies with its adoptive parent; its dispositions are those of this process.
+
+    Args:
+        parent: pid of the ancestor.
+        announce: told the child's pid, before it can end; called by two processes with the same.
+        life: what the child does; its result is the exit code.
+
+    Returns:
+        False if the system refuses.
+    """
+    _flush()
+    try:
+        between = os.fork()
+    except OSError as error:
+        log.error("cannot fork: %s", error.strerror)
+        return False
+    if not between:
+        _live(lambda: _bear(parent, announce, life))
+    _, status = os.waitpid(between, 0)
+    return status == 0
+
+
+def _bear(parent: int, announce: Callable[[int], None], life: Callable[[], int]) -> int:
+    between = os.getpid()
+    born = os.fork()
+    if born:
+        announce(born)
+        return Exit.OK
+    os.setpgid(0, 0)
+    announce(os.getpid())
+    while os.getppid() == between:
+        time.sleep(_ADOPTION_TIME)
+    _die_with(parent)
+    return life()
+
+
+def _live(life: Callable[[], int]) -> NoReturn:
     code = int(Exit.SOFTWARE)
     try:
-        _become_child(parent, close)
         code = life()
     except BaseException:  # noqa: BLE001 - whatever it was, no part of the parent's code may run in the child
         log.error("child failed: %s", traceback.format_exc(limit=-12))
@@ -107,11 +163,15 @@ def _flush() -> None:
             stream.flush()
 
 
-def _become_child(parent: int, close: Sequence[int]) -> None:
-    os.setpgid(0, 0)
+def _die_with(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above took effect
         os._exit(Exit.OK)
+
+
+def _become_child(parent: int, close: Sequence[int]) -> None:
+    os.setpgid(0, 0)
+    _die_with(parent)
     for fd in close:
         os.close(fd)
     for number in BLOCKED:

@@ -204,6 +204,7 @@ class Child:
         patience = self._settings.stuck_timeout
         while True:
             self._record[Word.BEAT] = time.monotonic_ns()
+            self._record[Word.CPU] = time.process_time_ns()
             faulthandler.dump_traceback_later(patience * 1.2 + 1, exit=True)
             if os.getppid() != self._parent:
                 log.warning("the parent is gone: draining")

@@ -8,8 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from multiworker.worker import preload
 from multiworker.worker.broker import Broker
 from multiworker.worker.child import Child
 from multiworker.worker.connections import Wire
@@ -17,10 +19,9 @@ from multiworker.worker.errors import Exit, HandlerImportError, RedisUnavailable
 from multiworker.worker.executor import format_traceback
 from multiworker.worker.logs import describe, one_line, without_secrets
 from multiworker.worker.registry import Registry, load
-from multiworker.worker.scoreboard import Scoreboard
+from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
-from multiworker.worker.words import State, Word
 
 log = logging.getLogger("multiworker.worker")
 
@@ -33,6 +34,7 @@ def run_child(
     *,
     first: bool,
     drains: Callable[[], None] = lambda: None,
+    registry: Registry | None = None,
 ) -> int:
     """Live as a child.
 
@@ -43,26 +45,76 @@ def run_child(
         parent: the parent's pid.
         first: nobody has been ready yet: give up on Redis after ``--redis-wait``.
         drains: called when it begins to drain.
+        registry: from prepare(), if a template has done that.
 
     Returns:
         The exit code.
     """
     record = board.records[index]
-    record[Word.STATE] = State.IMPORT
 
-    async def live() -> int:
-        return await Child(settings, board, record, registry, parent, drains).live(first=first)
+    async def live(handlers: Registry) -> int:
+        return await Child(settings, board, record, handlers, parent, drains).live(first=first)
 
-    try:
-        registry = _import_handlers(settings)
-        gc.collect()
-        gc.freeze()
+    def run() -> int:
+        handlers = registry or prepare(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(live())
+            return runner.run(live(handlers))
+
+    return explained(record, run)
+
+
+def prepare(settings: Settings) -> Registry:
+    """Import what children run, and take it out of the garbage collector's sight: it stays, and a fork may share it.
+
+    Raises:
+        HandlerImportError: it does not import.
+    """
+    registry = _import_handlers(settings)
+    _loop_factory()
+    gc.collect()
+    gc.freeze()
+    return registry
+
+
+def prepare_to_fork(settings: Settings) -> tuple[Callable[..., int], Callable[[], None]]:
+    """Import what children run, in a process that forks them.
+
+    Returns:
+        run_child() with the handlers; and what is to be called before each fork, and raises as this does.
+
+    Raises:
+        HandlerImportError: it does not import, or has begun what must not be forked: threads, connections.
+    """
+    known = preload.open_sockets()
+
+    def check() -> None:
+        if found := preload.hazard(known):
+            raise HandlerImportError(
+                f"--preload: no child can be forked from a process with {found}: leave it to the first task"
+            )
+
+    registry = prepare(settings)
+    check()
+    return partial(run_child, registry=registry), check
+
+
+def explained(record: Record, life: Callable[[], int]) -> int:
+    """Live, and leave word in the log and in the scoreboard of the error that ends it.
+
+    Args:
+        record: of this process.
+        life: returns the exit code.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return life()
     except HandlerImportError as error:
         record.text = without_secrets(error)
         log.error("%s", one_line(error))
-        log.info("traceback: %s", format_traceback(error.__cause__ or error))
+        if error.__cause__:
+            log.info("traceback: %s", format_traceback(error.__cause__))
         return Exit.CONFIG
     except BaseException as error:
         record.text = without_secrets(describe(error))

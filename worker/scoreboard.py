@@ -172,8 +172,9 @@ class Scoreboard:
 
     @property
     def present(self) -> list[Record]:
-        """The records of children that run, or are gone and not yet accounted for."""
-        return [record for record in self.records[: self.totals[Total.USED]] if record[Word.STATE] != State.FREE]
+        """The records of children that run, or are gone and not yet accounted for; not those of templates."""
+        used = self.records[: self.totals[Total.USED]]
+        return [record for record in used if State.FREE < record[Word.STATE] < State.TEMPLATE_IMPORT]
 
     @property
     def text(self) -> str:

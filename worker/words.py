@@ -18,6 +18,10 @@ class State(IntEnum):
     """Died and was reaped; its tasks are still in flight in Redis."""
     SETTLED = 6
     """Left Redis in order, or its tasks have been given back."""
+    TEMPLATE_IMPORT = 7
+    """No child, but what --preload will fork children from: imports the handlers."""
+    TEMPLATE = 8
+    """It has imported them."""
 
 
 class Why(IntEnum):
@@ -64,6 +68,8 @@ class Word(IntEnum):
     RETRIED = 19
     DEAD = 20
     GIVEN_BACK = 21
+    CPU = 22
+    """Nanoseconds of CPU time at the event loop's last beat."""
 
 
 class Wish(IntEnum):

@@ -333,6 +333,12 @@ class Engine:
             if record[Word.STATE] == State.READY and generation in (None, record[Word.GENERATION])
         ]
 
+    def templates(self) -> list[int]:
+        """Return the pids of templates, be it that they still import."""
+        board = self.board()
+        states = (State.TEMPLATE_IMPORT, State.TEMPLATE)
+        return [record[Word.PID] for record in board.records if record[Word.STATE] in states] if board else []
+
     def until_ready(self, count: int, generation: int | None = None) -> list[int]:
         """Wait until exactly so many children are ready, and no other process is left of them.
 
@@ -344,7 +350,7 @@ class Engine:
             if self.parent.poll() is not None:
                 pytest.fail(f"the parent ended with {self.parent.returncode}\n{self.text()}")
             pids = sorted(self.ready(generation))
-            alive = sorted(pid for pid in self.processes() if pid != self.pid)
+            alive = sorted(set(self.processes()) - {self.pid, *self.templates()})
             return pids if len(pids) == count and pids == alive else []
 
         return until(found, f"{count} ready children", self.text)

@@ -25,7 +25,7 @@ def child(tmp_path: Path) -> Iterator[Child]:
     with subprocess.Popen(["sleep", "1000"]) as process:
         record = board.records[0]
         record[Word.STATE] = State.IMPORT
-        yield Child(process.pid, 1, 1, record, time.monotonic())
+        yield Child(process.pid, 1, 1, 0, record, time.monotonic())
         process.kill()
 
 
@@ -60,7 +60,7 @@ def test_the_child_says_where_it_is(child: Child, state: State, stage: Stage) ->
 
 
 def test_a_child_is_stale_when_it_is_of_another_generation_or_wants_to_be_replaced(child: Child) -> None:
-    assert child.seat(1) == Seat(child.pid, 1, stale=False, stage=Stage.BOOT)
+    assert child.seat(1) == Seat(child.index, 1, stale=False, stage=Stage.BOOT)
     assert child.seat(2).stale
     child.record[Word.WISH] = Wish.RECYCLE
     assert child.seat(1).stale

@@ -11,7 +11,7 @@ BOOT, READY, DRAIN = Stage.BOOT, Stage.READY, Stage.DRAIN
 
 
 def seats(*rows: tuple[int, bool, Stage]) -> list[Seat]:
-    """Make seats from slot, stale and stage; the pids are 101, 102 and so on."""
+    """Make seats from slot, stale and stage; the indexes are 101, 102 and so on."""
     return [Seat(100 + number, *row) for number, row in enumerate(rows, 1)]
 
 
@@ -77,12 +77,12 @@ tables = st.lists(st.tuples(st.integers(1, 6), st.booleans(), st.sampled_from(St
 def test_whatever_the_table(rows: list[tuple[int, bool, Stage]], wanted: int, held_back: set[int]) -> None:
     table = seats(*rows)
     made = plan(table, wanted, lambda slot: slot not in held_back)
-    ready = {seat.pid for seat in table if seat.stage is READY}
+    ready = {seat.index for seat in table if seat.stage is READY}
     # ready children never fall below the wanted number by the plan
     assert len(ready - set(made.drain)) >= min(len(ready), wanted)
     # nobody is told twice, and only those who have not been told
     assert len(set(made.drain)) == len(made.drain)
-    assert not set(made.drain) & {seat.pid for seat in table if seat.stage is DRAIN}
+    assert not set(made.drain) & {seat.index for seat in table if seat.stage is DRAIN}
     # a fork fills an empty place that may be filled
     assert len(set(made.fork)) == len(made.fork)
     taken = {seat.slot for seat in table if not seat.stale and seat.stage is not DRAIN}
@@ -97,18 +97,18 @@ def test_carried_out_again_and_again_it_gets_where_it_should(rows: list[tuple[in
     current = {slot: (slot, stale, stage) for slot, stale, stage in rows if not stale and stage is not DRAIN}
     table = seats(*current.values(), *[row for row in rows if row[1] or row[2] is DRAIN])
     enough = sum(seat.stage is READY for seat in table) >= wanted
-    next_pid = 1000
+    next_index = 1000
     for _ in range(60):
         made = plan(table, wanted)
         after = []
         for seat in table:
             if seat.stage is DRAIN:
                 continue  # it has left
-            stage = DRAIN if seat.pid in made.drain else READY
-            after.append(Seat(seat.pid, seat.slot, seat.stale, stage))
+            stage = DRAIN if seat.index in made.drain else READY
+            after.append(Seat(seat.index, seat.slot, seat.stale, stage))
         for slot in made.fork:
-            next_pid += 1
-            after.append(Seat(next_pid, slot, stale=False, stage=BOOT))
+            next_index += 1
+            after.append(Seat(next_index, slot, stale=False, stage=BOOT))
         table = after
         if enough:
             assert sum(seat.stage is READY for seat in table) >= wanted
