@@ -23,8 +23,10 @@ CONNECT_TIME = 2.0
 """Seconds that a child may take to connect before it counts as waiting for Redis."""
 STABLE = 10.0
 """Seconds after which a ready child counts as stable."""
-
-
+BEAT_FRESH = 5.0
+"""Seconds for which a beat shows that a loop turns: it comes every second."""
+HEARD_FRESH = 20.0
+"""Seconds for which the end of a request to Redis shows that requests end: one begins every 5 s and takes up to 10."""
 BUSY = 0.2
 """Share of a core from which on a loop that does not turn computes; one that waits takes nearly none."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -123,6 +125,24 @@ class Child:
             send(self.pid, number)
         else:
             self.owed = number
+
+    @property
+    def without_redis(self) -> bool:
+        """Its last try to reach Redis failed."""
+        return self.record[Word.MISSED] > self.record[Word.CONTACT]
+
+    def alive(self, now: float) -> bool:
+        """It imports, or its loop turns and its requests to Redis come to an end, be it that Redis is away."""
+        if self.record[Word.STATE] in (State.FREE, State.IMPORT):
+            return True
+        heard = max(self.record[Word.CONTACT], self.record[Word.MISSED]) / 1e9
+        return now - self.record[Word.BEAT] / 1e9 <= BEAT_FRESH and now - heard <= HEARD_FRESH
+
+    def in_time(self, settings: Settings, now: float) -> bool:
+        """It boots or drains, and has not used up the time for it."""
+        if self.kill_at is not None:
+            return now < self.kill_at
+        return self.stage is Stage.BOOT and now - self.born < settings.boot_timeout + settings.redis_wait
 
     def drain(self, grace: float) -> None:
         """Tell it to take nothing more, finish what it has within the grace and leave. May be called again."""

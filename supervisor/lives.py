@@ -57,6 +57,7 @@ def child(board: Scoreboard, generation: Generation, asked: Birth, run: Callable
     """
     from multiworker.worker.process import run_child  # noqa: PLC0415 - see above
 
+    process.volunteer()
     settings = generation.settings
     title = f"multiworker: child {asked.slot} gen {generation.number}"
     setproctitle(f"{title}{named(settings)}")

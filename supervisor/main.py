@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multiworker.supervisor import pidfile, signals
+from multiworker.supervisor.notify import Notifier
 from multiworker.supervisor.parent import Parent
 from multiworker.supervisor.redis_server import RedisServer
 from multiworker.worker.embedded import is_embedded
@@ -31,8 +32,9 @@ def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
     """
     signals.block()
     with contextlib.ExitStack() as undo:
+        notifier = undo.enter_context(contextlib.closing(Notifier()))
         try:
-            parent = _prepare(settings, resolve, undo)
+            parent = _prepare(settings, resolve, notifier, undo)
         except pidfile.AlreadyRunningError as error:
             log.error("already running: %s", error)
             return Exit.TEMPFAIL
@@ -45,9 +47,11 @@ def run(settings: Settings, resolve: Callable[[], Settings]) -> int:
         return parent.live()
 
 
-def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextlib.ExitStack) -> Parent:
+def _prepare(
+    settings: Settings, resolve: Callable[[], Settings], notifier: Notifier, undo: contextlib.ExitStack
+) -> Parent:
     """Take the locks and make the scoreboard; `undo` removes the files again."""
-    locks: list[int] = []
+    locks = notifier.fds
     if settings.pidfile:
         path = Path(settings.pidfile)
         locks.append(pidfile.lock(path))
@@ -63,7 +67,7 @@ def _prepare(settings: Settings, resolve: Callable[[], Settings], undo: contextl
     _remove_left_boards(directory)
     board = Scoreboard.create(directory / f"{settings.name or 'unnamed'}.{os.getpid()}.board", 2 * MAX_PROCS + 2)
     undo.callback(board.path.unlink, missing_ok=True)
-    return Parent(settings, resolve, board, server, locks)
+    return Parent(settings, resolve, board, server, locks, notifier)
 
 
 def _remove_left_boards(directory: Path) -> None:

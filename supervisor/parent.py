@@ -13,6 +13,7 @@ from multiworker.supervisor import bookkeeping, process, signals
 from multiworker.supervisor.children import Child, say_code
 from multiworker.supervisor.cores import core_count
 from multiworker.supervisor.header import Header
+from multiworker.supervisor.notify import Notifier, look
 from multiworker.supervisor.nursery import Nursery
 from multiworker.supervisor.plan import reconcile
 from multiworker.supervisor.redis_server import RedisServer
@@ -42,6 +43,7 @@ class Parent:
         board: the scoreboard.
         server: the embedded Redis, if it is this parent's to run.
         locks: file descriptors that children must not keep.
+        notifier: the line to systemd.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Parent:
         board: Scoreboard,
         server: RedisServer | None,
         locks: list[int],
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self._resolve = resolve
         self._board = board
         self._server = server
@@ -109,6 +113,7 @@ class Parent:
         self._dump_next()
         ready, quiet, stopping = self._nursery.ready(), self._nursery.quiet, self._exit is not None
         self._header.show(self._reload, self._procs, ready, quiet=quiet, stopping=stopping)
+        self._notifier.tell(look(self._reload, self._nursery.all, self._procs, stopping=stopping, now=now))
 
     def _dump_next(self) -> None:
         """Ask for the stacks of one child a pass: written all at once, they would stand mixed up in the log."""

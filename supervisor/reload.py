@@ -60,7 +60,8 @@ class Reload:
         """Of the last reload that has been decided."""
         self.failure = ""
         """Why the last reload that failed did so."""
-        self._begun = 0
+        self.begun = 0
+        """Up to which of these a reload has begun, or was refused."""
         self._wanted_for = 0
         self._last = 1
         self._failed_boots = 0
@@ -86,7 +87,7 @@ class Reload:
         Args:
             now: monotonic seconds.
         """
-        return self.asked > self._begun and now - self._begun_at >= PAUSE
+        return self.asked > self.begun and now - self._begun_at >= PAUSE
 
     def begin(self, now: float, settings: Settings) -> None:
         """Begin a new generation; the old one stays until it is replaced.
@@ -95,7 +96,7 @@ class Reload:
             now: monotonic seconds.
             settings: what it goes by.
         """
-        self._begun = self._wanted_for = self.asked
+        self.begun = self._wanted_for = self.asked
         self._begun_at = now
         self._last += 1
         self._failed_boots = 0
@@ -108,7 +109,7 @@ class Reload:
             now: monotonic seconds.
             why: one line.
         """
-        self._begun = self.asked
+        self.begun = self.asked
         self._begun_at = now
         self.failure = why
         if self.wanted is self.good:
@@ -144,10 +145,10 @@ class Reload:
             return False
         self.good = self.wanted
         self.loaded = self._wanted_for
-        if self._begun:
-            self._decide(Outcome.LOADED if self._wanted_for == self._begun else Outcome.REFUSED)
+        if self.begun:
+            self._decide(Outcome.LOADED if self._wanted_for == self.begun else Outcome.REFUSED)
         return True
 
     def _decide(self, outcome: Outcome) -> None:
-        self.decided = self._begun
+        self.decided = self.begun
         self.outcome = outcome

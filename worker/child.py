@@ -205,6 +205,7 @@ class Child:
         while True:
             self._record[Word.BEAT] = time.monotonic_ns()
             self._record[Word.CPU] = time.process_time_ns()
+            self._record[Word.MISSED] = self._steps.missed_at
             faulthandler.dump_traceback_later(patience * 1.2 + 1, exit=True)
             if os.getppid() != self._parent:
                 log.warning("the parent is gone: draining")

@@ -5,6 +5,7 @@ what a lost reply means is for the protocol to find out.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,8 @@ class Wire:
         self._connection = kind(**options)
         self._where = redacted(url)
         self._turn = asyncio.Lock()
+        self.missed_at = 0
+        """Monotonic ns at which a command last failed, or got no answer in time."""
 
     async def ask(self, command: Command, extra: float = 0.0) -> Any:
         """Send one command and return its reply.
@@ -77,6 +80,7 @@ class Wire:
                 async with asyncio.timeout(ANSWER_TIMEOUT + extra):
                     return await self._ask(first, command)
             except (RedisError, OSError, TimeoutError) as error:
+                self.missed_at = time.monotonic_ns()
                 await self._hang_up()
                 raise RedisUnavailable(f"Redis at {self._where}: {_without_payload(error)}") from None
             except BaseException:

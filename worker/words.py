@@ -70,6 +70,8 @@ class Word(IntEnum):
     GIVEN_BACK = 21
     CPU = 22
     """Nanoseconds of CPU time at the event loop's last beat."""
+    MISSED = 23
+    """Monotonic ns at which a request to Redis last failed, or got no answer in time."""
 
 
 class Wish(IntEnum):
