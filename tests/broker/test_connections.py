@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,12 @@ def test_no_answer_in_time_is_an_error_and_a_late_one_is_nobodys(proxy: Proxy) -
     async def main() -> None:
         wire = Wire(proxy.url)
         await wire.ask(PUSH)
+        assert wire.missed_at == 0
         proxy.hold(b"LLEN")
+        asked_at = time.monotonic_ns()
         with pytest.raises(RedisUnavailable, match=r"no answer within 0\.2 s"):
             await wire.ask(("LLEN", "jobs"))
+        assert asked_at < wire.missed_at <= time.monotonic_ns()
         proxy.release()
         assert await wire.ask(("LRANGE", "jobs", 0, -1)) == [b"x"]
         await wire.close()

@@ -102,6 +102,13 @@ def test_server_keeps_an_append_only_file_and_is_for_this_user_only(engine: Embe
     assert not [file for file in kept if file.stat().st_mode & 0o077]
 
 
+def test_memory_is_taken_from_children_before_the_server(engine: EmbeddedEngine) -> None:
+    engine.start()
+    scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (engine.pid, engine.until_server())]
+    assert scores[0] == scores[1] < int(Path(f"/proc/{engine.until_ready(2)[0]}/oom_score_adj").read_text())
+    assert engine.stop() == 0
+
+
 def test_killed_server_is_started_again_with_nothing_lost(engine: EmbeddedEngine) -> None:
     # given tasks that run, and tasks that wait
     engine.start("--concurrency", "5")

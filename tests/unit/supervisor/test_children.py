@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from multiworker.supervisor.children import CONNECT_TIME, DRAIN_MARGIN, DUMP_TIME, STABLE, Child, say_code
+from multiworker.supervisor.children import (
+    BEAT_FRESH,
+    CONNECT_TIME,
+    DRAIN_MARGIN,
+    DUMP_TIME,
+    HEARD_FRESH,
+    STABLE,
+    Child,
+    say_code,
+)
 from multiworker.supervisor.plan import Seat, Stage
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
@@ -84,6 +93,49 @@ def test_a_child_waits_for_redis_when_it_takes_longer_to_connect_than_one_needs(
     assert not child.waits_for_redis(300.0)
     child.record[Word.STATE] = State.CONNECT
     assert not child.waits_for_redis(400.0)
+
+
+def test_a_child_is_alive_while_it_imports_whatever_else_it_shows(child: Child) -> None:
+    assert child.alive(child.born + 1000)
+
+
+@pytest.mark.parametrize("state", [State.CONNECT, State.READY, State.DRAIN])
+@pytest.mark.parametrize("heard", [Word.CONTACT, Word.MISSED])
+def test_a_child_is_alive_while_its_loop_turns_and_its_requests_end(child: Child, state: State, heard: Word) -> None:
+    child.record[Word.STATE] = state
+    child.record[Word.BEAT], child.record[heard] = int(200e9), int(190e9)
+    assert child.alive(200.0 + BEAT_FRESH)
+    assert not child.alive(200.1 + BEAT_FRESH)
+    child.record[Word.BEAT] = int(300e9)
+    assert child.alive(190.0 + HEARD_FRESH)
+    assert not child.alive(190.1 + HEARD_FRESH)
+
+
+def test_a_child_is_without_redis_after_a_try_that_failed_and_until_one_that_does_not(child: Child) -> None:
+    seen = [child.without_redis]
+    for word, at in ((Word.MISSED, 2), (Word.CONTACT, 3)):
+        child.record[word] = at
+        seen.append(child.without_redis)
+    assert seen == [False, True, False]
+
+
+def test_a_boot_is_in_time_for_as_long_as_imports_and_redis_may_take(child: Child) -> None:
+    limit = child.born + SETTINGS.boot_timeout + SETTINGS.redis_wait
+    for state in (State.IMPORT, State.CONNECT):
+        child.record[Word.STATE] = state
+        assert child.in_time(SETTINGS, limit - 0.1)
+        assert not child.in_time(SETTINGS, limit + 0.1)
+    become_ready(child)
+    assert not child.in_time(SETTINGS, child.born + 1)
+
+
+def test_a_drain_is_in_time_until_it_is_ended(child: Child) -> None:
+    child.drain(3)
+    assert child.kill_at
+    assert child.in_time(SETTINGS, child.kill_at - 0.1)
+    assert not child.in_time(SETTINGS, child.kill_at + 0.1)
+    child.kill()
+    assert not child.in_time(SETTINGS, child.born)
 
 
 def test_useful_is_a_child_that_settled_a_task_or_was_there_for_a_while(child: Child) -> None:
