@@ -1,0 +1,183 @@
+"""``etc/supervisord.conf``, which operators copy, under a real supervisord."""
+
+import getpass
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from multiworker.supervisor.children import DRAIN_MARGIN
+from multiworker.supervisor.nursery import SWEEP_TIME
+from multiworker.supervisor.redis_server import STOP_TIME
+from multiworker.worker.errors import Exit
+from multiworker.worker.settings import Settings
+from tests.system.fix_system import Engine, multiworker, system_processes, until
+from tests.waiting import PAUSE
+
+SAMPLE = (Path(__file__).parents[2] / "etc" / "supervisord.conf").read_text()
+BASE = """
+[supervisord]
+nodaemon=true
+logfile={home}/supervisord.log
+pidfile={home}/supervisord.pid
+[unix_http_server]
+file={home}/control
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{home}/control
+[include]
+files={home}/multiworker.conf
+"""
+"""What an installed supervisord has of its own."""
+
+
+def value(key: str) -> str:
+    """Return a value of the sample."""
+    (found,) = re.findall(rf"^{key}=(.*)$", SAMPLE, re.MULTILINE)
+    return str(found)
+
+
+class Supervisord:
+    """A supervisord with a copy of the sample as its only program.
+
+    Args:
+        engine: whose handlers, Redis and log it uses.
+        home: an empty directory with a short path.
+    """
+
+    def __init__(self, engine: Engine, home: Path) -> None:
+        self._main = home / "supervisord.conf"
+        self._main.write_text(BASE.format(home=home))
+        settings = engine.directory / "multiworker.toml"
+        settings.write_text('handler = ["h:run"]\nprocs = 2\n')
+        program = SAMPLE
+        for ours, theirs in (
+            ("/srv/app/.venv/bin/multiworker", multiworker()[0]),
+            ("/srv/app", str(engine.directory)),
+            ("/etc/multiworker/multiworker.toml", str(settings)),
+            ("/var/log/multiworker.log", str(engine.log_file)),
+            ("user=multiworker", f"user={getpass.getuser()}"),
+        ):
+            assert ours in program
+            program = program.replace(ours, theirs)
+        (home / "multiworker.conf").write_text(program)
+        runtime = engine.directory / "runtime"
+        runtime.mkdir()
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
+        self._daemon = subprocess.Popen(
+            [_program("supervisord"), "-n", "-c", str(self._main)],
+            env=inherited | {"RUNTIME_DIRECTORY": str(runtime), "REDIS_URL": engine.url},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def control(self, *command: str) -> str:
+        """Type something into supervisorctl, and return what it says."""
+        line = [_program("supervisorctl"), "-c", str(self._main), *command]
+        return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
+
+    def pid(self) -> int:
+        """Wait until the program runs, and return the parent's pid."""
+        until(lambda: "RUNNING" in self.control("status"), "the program", lambda: self.control("status"))
+        return int(self.control("pid", "multiworker"))
+
+    def others(self) -> list[int]:
+        """Return the processes in its session that are not its own."""
+        return [
+            process.pid
+            for process in system_processes()
+            if process.session == self._daemon.pid != process.pid and process.is_alive
+        ]
+
+    def shut_down(self) -> int:
+        """Stop it in order, and return its exit code."""
+        self._daemon.send_signal(signal.SIGTERM)
+        until(lambda: self._daemon.poll() is not None, "supervisord's end")
+        return self._daemon.returncode
+
+    def close(self) -> None:
+        """End everything at once."""
+        self._daemon.kill()
+        self._daemon.wait()
+        while pids := self.others():
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(PAUSE)
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+@pytest.fixture
+def supervisord(engine: Engine) -> Iterator[Supervisord]:
+    """A supervisord that has started its program; all its processes are gone after the test."""
+    home = Path(tempfile.mkdtemp(prefix="mw-"))
+    started = Supervisord(engine, home)
+    try:
+        yield started
+    finally:
+        started.close()
+        shutil.rmtree(home)
+
+
+def test_it_starts_reloads_and_stops_in_order(engine: Engine, supervisord: Supervisord) -> None:
+    # given a program that has started
+    parent = supervisord.pid()
+    engine.until_line("generation 1 is ready: 2 children")
+    engine.push("hold", 1, gate="first")
+    engine.until_noted(1)
+    # when its parent is told to reload
+    engine.write_handlers(("one", "two"))
+    os.kill(parent, signal.SIGHUP)
+    # then it does
+    engine.until_line("generation 2 is ready: 2 children")
+    engine.open_gate("first")
+    engine.push("hold", 2, gate="second")
+    assert engine.until_noted(2)[1]["code"] == "two"
+    assert supervisord.pid() == parent
+    # and when it is stopped, what runs comes to its end
+    supervisord.control("signal", "TERM", "multiworker")
+    engine.until_line("SIGTERM from")
+    engine.open_gate("second")
+    until(lambda: "EXITED" in supervisord.control("status"), "the program's end", engine.text)
+    assert engine.runs("end") == {1: 1, 2: 1}
+    # and nothing is left, neither of it nor of supervisord
+    assert not supervisord.others()
+    assert engine.conserved()["done"] == 2
+    assert supervisord.shut_down() == 0
+
+
+def test_a_stop_waits_for_tasks_and_leaves_nothing_behind(engine: Engine, supervisord: Supervisord) -> None:
+    # given a task
+    supervisord.pid()
+    engine.push("quick", 1, seconds=1)
+    engine.until_noted(1)
+    # when the program is stopped, then the task comes to its end, and all processes
+    assert "stopped" in supervisord.control("stop", "multiworker")
+    assert engine.runs("end") == {1: 1}
+    assert not supervisord.others()
+    # and it starts again
+    assert "started" in supervisord.control("start", "multiworker")
+    engine.push("quick", 2)
+    engine.until_noted(2, "end")
+    assert supervisord.shut_down() == 0
+    assert not supervisord.others()
+
+
+def test_supervisord_waits_longer_than_the_parent() -> None:
+    assert float(value("stopwaitsecs")) > Settings().grace + DRAIN_MARGIN + SWEEP_TIME + STOP_TIME
+
+
+def test_what_another_start_cannot_cure_is_not_started_again() -> None:
+    assert set(map(int, value("exitcodes").split(","))) == {Exit.OK, Exit.USAGE, Exit.CANTCREAT, Exit.CONFIG}
