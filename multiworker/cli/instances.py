@@ -108,7 +108,7 @@ def choose(name: str | None, pid: int | None, *, gone: bool = False) -> Instance
     meant = [one for one in find(runtime_directories()) if name in (None, one.name) and pid in (None, one.pid)]
     running = [one for one in meant if one.handle is not None]
     if gone and not running:
-        running = meant[-1:]
+        running = sorted(meant, key=lambda one: one.board.totals[Total.STARTED])[-1:]
     if len(running) > 1:
         option = "--pid" if len({one.name for one in running}) < len(running) else "--name"
         raise Failure(f"several run, choose one with {option}: {', '.join(one.spoken for one in running)}", Exit.USAGE)
@@ -126,7 +126,7 @@ def _none(name: str | None, pid: int | None) -> str:
 
 
 def find(directories: Iterable[Path]) -> Iterator[Instance]:
-    """Find the parents whose pages may be read, the oldest of each directory first.
+    """Find the parents whose pages may be read.
 
     Args:
         directories: where their scoreboards may lie.
@@ -142,14 +142,7 @@ def find(directories: Iterable[Path]) -> Iterator[Instance]:
 
 
 def _boards(directories: Iterable[Path]) -> list[Path]:
-    return [path for directory in directories for path in sorted(directory.glob(f"*{_SUFFIX}"), key=_age)]
-
-
-def _age(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+    return [path for directory in directories for path in sorted(directory.glob(f"*{_SUFFIX}"))]
 
 
 def _handle(pid: int, born: int, owner: int) -> int | None:

@@ -13,7 +13,7 @@ import psutil
 from multiworker.cli.facts import ChildFacts, ParentFacts, Usage, facts
 from multiworker.cli.instances import Instance, choose, instance_options
 from multiworker.cli.output import json_option, say, say_json, say_table
-from multiworker.cli.root import HELP
+from multiworker.cli.root import HELP, Failure
 from multiworker.worker.errors import Exit
 
 SAMPLE = 0.5
@@ -46,6 +46,8 @@ def look(instance: Instance) -> ParentFacts:
     time.sleep(SAMPLE)
     board, now = instance.board.copy(), time.monotonic_ns()
     alive = not instance.has_ended()
+    if not alive and not instance.board.path.exists():  # it took its page along
+        raise Failure(f"{instance.spoken} has ended just now", Exit.TEMPFAIL)
     usages = _usages({pid: processes.get(pid) or psutil.Process(pid) for pid in instance.children()})
     return facts(instance.name, board, before, now, time.monotonic() - begun, usages, alive=alive)
 

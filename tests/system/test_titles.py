@@ -20,6 +20,21 @@ def test_titles_tell_who_is_who(engine: Engine) -> None:
     assert engine.stop() == 0
 
 
+def test_a_child_that_drains_says_so(engine: Engine) -> None:
+    # given a child that runs a task
+    engine.start("--name", "blue", procs=1)
+    engine.push("hold", 1)
+    engine.until_noted(1)
+    (child,) = engine.ready()
+    # when it is told to leave
+    engine.send(signal.SIGTERM)
+    # then its title says so
+    expected = "multiworker: child 1 gen 1 draining [blue]"
+    until(lambda: command_line(child) == expected, "the title", lambda: command_line(child))
+    engine.open_gate()
+    assert engine.finish() == 0
+
+
 def test_without_a_name_titles_have_none(engine: Engine) -> None:
     engine.start(procs=1)
     until(lambda: command_line(engine.pid) == "multiworker: parent gen 1 1/1", "the title", engine.text)
