@@ -13,7 +13,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types layers cover pytest unit broker system bench clean
+.PHONY: help demo test lint types layers cover pytest unit broker system model bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -47,6 +47,9 @@ broker: $(VENV)/.ready-dev ## tests against a real Redis
 
 system: $(VENV)/.ready-dev ## tests with real processes and signals
 	$(PYTEST) tests/system
+
+model: $(VENV)/.ready-dev ## the claim protocol in wide bounds under a model checker; many minutes
+	$(RUN)python tests/model/table.py
 
 bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py
