@@ -13,7 +13,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types layers cover pytest unit broker system model bench clean
+.PHONY: help demo test lint types layers cover pytest unit broker system model bench clean audit
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -23,9 +23,13 @@ demo: $(VENV)/.ready-cli ## set up what is missing, then show the worker at work
 
 test: lint types layers cover ## set up what is missing, then run all checks and tests
 
-lint: $(VENV)/.ready-dev ## style and formatting
+lint: $(VENV)/.ready-dev ## style, formatting and what is known to be unsafe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive worker supervisor multiworker
+
+audit: $(VENV)/.ready-dev ## known vulnerabilities of what is installed with multiworker, if the network allows it
+	$(BIN)/python etc/audit.py
 
 types: $(VENV)/.ready-dev ## static types
 	$(BIN)/mypy
