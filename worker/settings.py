@@ -1,8 +1,9 @@
 """One frozen settings object, validated once, at the edge. Nobody reads options or variables after that."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +22,8 @@ _SSL_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_host
 _URL_OPTIONS = ("db", "username", "password", *_SSL_OPTIONS)
 """What may stand behind the ? of a Redis URL; how often and how long to try is the protocol's to decide."""
 _SCHEMES = ("redis", "rediss", "unix", "embedded")
+REDIS_VARIABLES = ("MULTIWORKER_REDIS", "REDIS_URL")
+"""Name the Redis URL; with _FILE behind, a file that holds it. The first one that is set counts."""
 
 
 def parse_size(text: str) -> int:
@@ -91,7 +94,7 @@ class Settings:
         repr=False,
         metadata={
             "help": "Redis URL: redis://, rediss://, unix:// or embedded:[DIR] (a private server run by the parent).",
-            "env": ("MULTIWORKER_REDIS", "REDIS_URL"),
+            "env": REDIS_VARIABLES,
         },
     )
     queue: tuple[str, ...] = _option(
@@ -175,6 +178,38 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 OPTION_NAMES = tuple(option.name for option in fields(Settings))
 """Every option of ``start`` that is a setting, in the order of --help."""
+
+
+def redis_from(environ: Mapping[str, str]) -> str | None:
+    """Return the Redis URL that the environment gives, itself or in a file.
+
+    Args:
+        environ: the variables; see REDIS_VARIABLES.
+
+    Returns:
+        The URL as it stands there; None if no variable is set.
+
+    Raises:
+        SettingsError: a file cannot be read, or holds none; what it holds is never shown.
+    """
+    for name in REDIS_VARIABLES:
+        if url := environ.get(name):
+            return url
+        if path := environ.get(f"{name}_FILE"):
+            return _secret(f"{name}_FILE", path)
+    return None
+
+
+def _secret(variable: str, path: str) -> str:
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}: {path}: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{variable}: {path}: not UTF-8") from None
+    if len(text.split()) != 1:
+        raise SettingsError(f"{variable}: {path}: it is to hold one Redis URL, and nothing else")
+    return text
 
 
 def check_redis_url(url: str) -> None:

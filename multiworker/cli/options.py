@@ -1,5 +1,6 @@
 """Options made from the fields of Settings: one set of names and checks for command line, environment and file."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from typing import Any, TypeVar, get_args
@@ -10,7 +11,7 @@ from click.core import ParameterSource
 from multiworker.cli.config import load
 from multiworker.cli.root import Failure
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.settings import OPTION_NAMES, Settings, parse_size
+from multiworker.worker.settings import OPTION_NAMES, Settings, parse_size, redis_from
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +58,17 @@ class SettingType(click.ParamType):  # type: ignore[type-arg]  # click before 8.
         return self.name
 
 
+class _RedisOption(click.Option):
+    """The Redis URL; its variables may name a file, so that the environment holds no password."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return what the environment says."""
+        try:
+            return redis_from(os.environ)
+        except SettingsError as error:
+            raise click.BadParameter(str(error), ctx, self) from None
+
+
 def setting(name: str, **changes: Any) -> Callable[[F], F]:
     """Return the decorator that gives a command the option of one field of Settings.
 
@@ -77,6 +89,7 @@ def setting(name: str, **changes: Any) -> Callable[[F], F]:
         "type": click.BOOL if flag else click.Choice(choices) if choices else SettingType(option),
         "help": text,
         "envvar": option.metadata.get("env", f"MULTIWORKER_{name.upper()}"),
+        "cls": _RedisOption if name == "redis" else click.Option,
         "is_flag": flag,
         "multiple": isinstance(option.default, tuple),
         "default": option.default if flag else None,

@@ -1,7 +1,7 @@
 """The producer's side. These functions use the Redis that the environment names; a Client of your own uses any.
 
-The Redis URL is MULTIWORKER_REDIS, else REDIS_URL, else redis://localhost:6379/0; the largest payload is
-MULTIWORKER_MAX_PAYLOAD, else 256 KiB.
+The Redis URL is MULTIWORKER_REDIS, else REDIS_URL, else redis://localhost:6379/0; with _FILE behind its name, a
+variable names a file that holds it. The largest payload is MULTIWORKER_MAX_PAYLOAD, else 256 KiB.
 """
 
 import os
@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from multiworker.worker.client.sender import MAX_PAYLOAD, QUEUE, Client
-from multiworker.worker.settings import Settings, parse_size
+from multiworker.worker.settings import Settings, parse_size, redis_from
 
 __all__ = ["MAX_PAYLOAD", "QUEUE", "Client", "aenqueue", "aenqueue_many", "default_client", "enqueue", "enqueue_many"]
 
@@ -122,7 +122,7 @@ def default_client() -> Client:
         SettingsError: a variable cannot be.
     """
     size = os.environ.get("MULTIWORKER_MAX_PAYLOAD")
-    url = os.environ.get("MULTIWORKER_REDIS") or os.environ.get("REDIS_URL") or _LOCAL
+    url = redis_from(os.environ) or _LOCAL
     return _client(url, parse_size(size) if size else MAX_PAYLOAD)
 
 

@@ -10,7 +10,7 @@ import pytest
 from multiworker.cli.root import COMMANDS, run
 from multiworker.cli.start import read_again
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.settings import OPTION_NAMES, Settings
+from multiworker.worker.settings import OPTION_NAMES, REDIS_VARIABLES, Settings
 
 OTHERS: dict[str, tuple[str, Any]] = {
     "procs": ("3", 3),
@@ -45,7 +45,9 @@ FLAGS = [option.name for option in fields(Settings) if option.type is bool]
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*OPTION_NAMES, "config"):
         monkeypatch.delenv(f"MULTIWORKER_{name.upper()}", raising=False)
-    monkeypatch.delenv("REDIS_URL", raising=False)
+    for name in REDIS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
 
 
 def written(tmp_path: Path, text: str) -> str:
@@ -123,6 +125,47 @@ def test_redis_has_two_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_again([]).redis == "redis://first"
 
 
+@pytest.mark.parametrize("name", REDIS_VARIABLES)
+def test_redis_may_stand_in_a_file_that_a_variable_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "url").write_text(" redis://:s3cret@filed\n")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "url"))
+    assert read_again([]).redis == "redis://:s3cret@filed"
+    assert read_again(["--redis", "redis://line"]).redis == "redis://line"
+    monkeypatch.setenv(name, "redis://itself")
+    assert read_again([]).redis == "redis://itself"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "No such file or directory"),
+        (b" \n", "one Redis URL"),
+        (b"\xff s3cret", "not UTF-8"),
+        (b"s3cret", "--redis is a URL"),
+        (b"redis://:s3cret@host:port", "host or port"),
+        (b"redis://:a@host\nredis://:s3cret@host", "one Redis URL"),
+    ],
+)
+def test_a_bad_file_of_redis_is_one_line_without_its_content(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    what: str,
+) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("REDIS_URL_FILE", str(path))
+
+    assert run(["start"]) == Exit.USAGE
+    line = assert_one_line(capsys, what)
+    assert "s3cret" not in line
+    assert str(path) in line or "REDIS_URL" in line
+
+
 def test_several_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert read_again(["--queue", "a", "--queue", "b,c"]).queue == ("a", "b,c")
     assert read_again(["--config", written(tmp_path, 'queue = ["a", "b"]')]).queue == ("a", "b")
@@ -184,13 +227,14 @@ def test_wrong_options_are_one_line_and_exit_64(
     assert_one_line(capsys, "multiworker start: ", says, "; see multiworker start --help")
 
 
-def assert_one_line(capsys: pytest.CaptureFixture[str], *parts: str) -> None:
+def assert_one_line(capsys: pytest.CaptureFixture[str], *parts: str) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.endswith("\n")
     assert err.count("\n") == 1
     for part in parts:
         assert part in err
+    return err
 
 
 @pytest.mark.parametrize(
