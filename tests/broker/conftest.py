@@ -3,16 +3,25 @@
 import faulthandler
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import redis
 
+from multiworker.worker.client import Client
 from multiworker.worker.scoreboard import Scoreboard
+from tests import acl
 from tests.broker.driver import NOON, Driver
+from tests.broker.dying import Ask
 from tests.broker.proxy import Proxy
 from tests.fix_redis import RedisServer
+
+ROLES = ("worker", "producer", "pusher", "operator")
+USERS = {"test_client": "producer", "test_cli": "operator", "test_operate": "operator", "test_connections": ""}
+"""Test file -> the Redis user of what it tests, if not a worker; connections are tried with commands of all kinds."""
+QUEUES = ("async_tasks", "jobs", "other", "later", "filed", "q0", "q1", "q2")
+"""Lists that these users may use."""
 
 
 @pytest.fixture
@@ -33,11 +42,40 @@ def with_workers(driver: Driver) -> Driver:
     return driver
 
 
+@pytest.fixture(scope="session")
+def users(redis_server: RedisServer) -> Mapping[str, str]:
+    """The shared server's users, of whom each may do what operations.md says: role -> what stands in a URL."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        for role in ROLES:
+            client.execute_command("ACL", "SETUSER", role, "on", ">pass", *acl.rules(role, QUEUES).split(" "))
+    return {role: f"{role}:pass@" for role in ROLES}
+
+
 @pytest.fixture
-def proxy(redis_server: RedisServer, redis_client: redis.Redis) -> Iterator[Proxy]:
+def login(users: Mapping[str, str], request: pytest.FixtureRequest) -> str:
+    """Who the code under test is to Redis; the tests' own client may do everything."""
+    return users.get(USERS.get(request.path.stem, "worker"), "")
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, redis_client: redis.Redis, login: str) -> str:
+    """The URL of the shared server, whose databases are empty, for a user with the least rights."""
+    return f"unix://{login}{redis_server.socket}"
+
+
+@pytest.fixture
+def as_worker(redis_server: RedisServer, redis_client: redis.Redis, users: Mapping[str, str]) -> Iterator[Ask]:
+    """Sends commands as a worker does, where the code under test is another user."""
+    client = Client(f"unix://{users['worker']}{redis_server.socket}")
+    yield client.ask
+    client.close()
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer, redis_client: redis.Redis, login: str) -> Iterator[Proxy]:
     """Stands before the shared server, whose databases are empty."""
     directory = Path(tempfile.mkdtemp(prefix="mw-"))
-    proxy = Proxy(redis_server.socket, directory)
+    proxy = Proxy(redis_server.socket, directory, login)
     yield proxy
     proxy.close()
     shutil.rmtree(directory)

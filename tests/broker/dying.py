@@ -12,6 +12,7 @@ from multiworker.worker.errors import Reason
 from multiworker.worker.keys import Keys
 from multiworker.worker.message import Frame, parse_frame
 
+Ask = Callable[[Command], Any]
 KEYS = Keys("async_tasks")
 LEASE_MS = 60_000
 LIMIT = 256 * 1024
@@ -26,7 +27,7 @@ class Worker:
         name: its id.
     """
 
-    def __init__(self, ask: Callable[[Command], Any], name: str = "w") -> None:
+    def __init__(self, ask: Ask, name: str = "w") -> None:
         self._ask = ask
         self._name = name
         self._no = 0

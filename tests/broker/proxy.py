@@ -17,11 +17,12 @@ class Proxy:
     Args:
         upstream: the server's unix socket.
         directory: where the proxy's own socket is made.
+        login: stands before the socket in its URL.
     """
 
-    def __init__(self, upstream: Path, directory: Path) -> None:
+    def __init__(self, upstream: Path, directory: Path, login: str = "") -> None:
         self.path = directory / "proxy.sock"
-        self.url = f"unix://{self.path}"
+        self.url = f"unix://{login}{self.path}"
         self.connections = 0
         self._upstream = upstream
         self._seen: list[bytes] = []

@@ -13,7 +13,7 @@ from multiworker.cli.root import run
 from multiworker.worker.client import Client
 from multiworker.worker.client.encode import CHUNK
 from multiworker.worker.errors import Exit, Reason
-from tests.broker.dying import KEYS, Worker, bury_many
+from tests.broker.dying import KEYS, Ask, Worker, bury_many
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -242,9 +242,9 @@ def test_bad_lines_can_be_skipped(multiworker: Run, redis_client: redis.Redis, t
     assert len(taken(redis_client)) == len(BAD)
 
 
-def test_queue_ls(multiworker: Run, client: Client) -> None:
+def test_queue_ls(multiworker: Run, client: Client, as_worker: Ask) -> None:
     client.enqueue_many([("t", 1)] * 3)
-    Worker(client.ask).claim(1)
+    Worker(as_worker).claim(1)
 
     code, out, _ = multiworker("queue", "ls", "--queue", "async_tasks", "--queue", "other")
     head, first, second = (line.split() for line in out.splitlines())
@@ -297,16 +297,18 @@ def test_queue_purge(multiworker: Run, client: Client, redis_client: redis.Redis
     assert (code, json.loads(out)) == (0, {"queue": "async_tasks", "purged": 1})
 
 
-def die(client: Client, kind: str, reason: Reason, detail: str = "", data: Any = None, **more: Any) -> None:
+def die(
+    client: Client, as_worker: Ask, kind: str, reason: Reason, detail: str = "", data: Any = None, **more: Any
+) -> None:
     client.enqueue(kind, data, **more)
-    worker = Worker(client.ask, f"w{os.urandom(4).hex()}")
+    worker = Worker(as_worker, f"w{os.urandom(4).hex()}")
     ((delivery, _),) = worker.claim(1)
     worker.bury([delivery], reason, detail)
 
 
-def test_dead_ls(multiworker: Run, client: Client) -> None:
-    die(client, "email", Reason.EXHAUSTED, "Traceback\n  x\nValueError: boom\x1b[2J", id="mine")
-    die(client, "sms", Reason.REJECTED)
+def test_dead_ls(multiworker: Run, client: Client, as_worker: Ask) -> None:
+    die(client, as_worker, "email", Reason.EXHAUSTED, "Traceback\n  x\nValueError: boom\x1b[2J", id="mine")
+    die(client, as_worker, "sms", Reason.REJECTED)
 
     code, out, _ = multiworker("dead", "ls")
     head, first, second = out.splitlines()
@@ -332,8 +334,8 @@ def test_dead_ls(multiworker: Run, client: Client) -> None:
     assert json.loads(oldest["payload"])["id"] == "mine"
 
 
-def test_dead_show(multiworker: Run, client: Client, redis_client: redis.Redis) -> None:
-    die(client, "email", Reason.EXHAUSTED, "Traceback\n  boom\x07", {"to": "\u202e"})
+def test_dead_show(multiworker: Run, client: Client, as_worker: Ask, redis_client: redis.Redis) -> None:
+    die(client, as_worker, "email", Reason.EXHAUSTED, "Traceback\n  boom\x07", {"to": "\u202e"})
     (letter,) = json.loads(multiworker("dead", "ls", "--json")[1])
 
     code, out, _ = multiworker("dead", "show", letter["entry"])
@@ -368,9 +370,9 @@ def test_dead_requeue(multiworker: Run, redis_client: redis.Redis) -> None:
     assert redis_client.zcard(KEYS.scheduled) == 1200
 
 
-def test_dead_requeue_leaves_cut_payloads(multiworker: Run, client: Client, redis_client: redis.Redis) -> None:
+def test_dead_requeue_leaves_cut_payloads(multiworker: Run, as_worker: Ask, redis_client: redis.Redis) -> None:
     redis_client.lpush("async_tasks", b"x" * 1_200_000)
-    worker = Worker(client.ask)
+    worker = Worker(as_worker)
     ((delivery, _),) = worker.claim()
     worker.bury([delivery], Reason.TOO_LARGE, "a" * 64)
     (entry,) = entries(multiworker)

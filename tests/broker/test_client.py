@@ -420,10 +420,24 @@ def test_a_cancelled_caller_leaves_the_connection_in_step(private_redis: RedisSe
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    for name in ("MULTIWORKER_REDIS", "REDIS_URL", "MULTIWORKER_MAX_PAYLOAD"):
+    for name in ("MULTIWORKER_REDIS", "REDIS_URL", "MULTIWORKER_MAX_PAYLOAD", "REDIS_URL_FILE"):
         monkeypatch.delenv(name, raising=False)
     yield monkeypatch
     public.default_client().close()
+
+
+def test_public_functions_read_the_url_from_a_file_whenever_they_are_called(
+    environment: pytest.MonkeyPatch, redis_url: str, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    environment.setenv("REDIS_URL_FILE", str(tmp_path / "url"))
+    with pytest.raises(SettingsError, match="No such file"):
+        public.enqueue("a")
+    (tmp_path / "url").write_text("redis://:s3cret@127.0.0.1:1")
+    with pytest.raises(RedisUnavailable) as caught:
+        public.enqueue("a")
+    assert "s3cret" not in str(caught.value)
+    (tmp_path / "url").write_text(f"{redis_url}\n")
+    assert [public.enqueue("a")] == [task["id"] for task in taken(redis_client)]
 
 
 @pytest.mark.parametrize("names", [("MULTIWORKER_REDIS",), ("REDIS_URL",), ("MULTIWORKER_REDIS", "REDIS_URL")])

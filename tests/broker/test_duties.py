@@ -191,7 +191,7 @@ def test_a_look_that_is_asked_for_while_another_is_taken_is_not_forgotten(
 ) -> None:
     async def main() -> None:
         duties = Duties(proxy.url, board)
-        await duties.wire.ask(("PING",))
+        await duties.wire.ask(("TIME",))
         proxy.hold(b"EVALSHA")
         async with running(duties):
             await until(proxy.holds)

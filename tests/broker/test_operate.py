@@ -13,7 +13,7 @@ from multiworker.worker.commands import Command
 from multiworker.worker.errors import Reason, RedisUnavailable, SettingsError
 from multiworker.worker.message import Frame
 from multiworker.worker.operate import PAGE, PAGE_BYTES, Depths, Filter, Operator
-from tests.broker.dying import KEYS, LIMIT, Worker, bury_many
+from tests.broker.dying import KEYS, LIMIT, Ask, Worker, bury_many
 
 EMPTY = Depths(*[0] * 10)
 
@@ -48,9 +48,11 @@ def test_impossible_queues_are_refused(client: Client) -> None:
         Operator(client.ask, "a}b")
 
 
-def test_depths_say_what_lies_where(operator: Operator, client: Client, redis_client: redis.Redis) -> None:
+def test_depths_say_what_lies_where(
+    operator: Operator, client: Client, as_worker: Ask, redis_client: redis.Redis
+) -> None:
     client.enqueue_many([("t", number) for number in range(20)])
-    one, two = Worker(client.ask, "one"), Worker(client.ask, "two")
+    one, two = Worker(as_worker, "one"), Worker(as_worker, "two")
     held = [*one.claim(2), *two.claim(3)]
     two.bury([held[-1][0]], Reason.REJECTED, "")
     redis_client.blmove("async_tasks", KEYS.handoff, 1, "RIGHT", "LEFT")
@@ -87,7 +89,7 @@ def test_bells_are_no_tasks(operator: Operator, redis_client: redis.Redis) -> No
 
 
 def test_peek_shows_tasks_in_the_order_in_which_they_are_taken(
-    operator: Operator, client: Client, redis_client: redis.Redis
+    operator: Operator, client: Client, as_worker: Ask, redis_client: redis.Redis
 ) -> None:
     redis_client.lpush("async_tasks", "")
     client.enqueue_many([("t", number) for number in range(90)])
@@ -96,7 +98,7 @@ def test_peek_shows_tasks_in_the_order_in_which_they_are_taken(
 
     first, everything = operator.peek(25), operator.peek(1000)
 
-    taken = [frame.payload for _, frame in Worker(client.ask).claim(100)]
+    taken = [frame.payload for _, frame in Worker(as_worker).claim(100)]
     assert [task.head for task in everything] == taken
     assert len(taken) == 90
     assert first == everything[:25]
@@ -114,13 +116,14 @@ def test_peek_cuts_long_payloads(operator: Operator, redis_client: redis.Redis) 
 def test_purge_deletes_what_waits_and_nothing_else(
     operator: Operator,
     client: Client,
+    as_worker: Ask,
     redis_client: redis.Redis,
     everything: bool,  # noqa: FBT001
     purged: int,
     left: int,
 ) -> None:
     client.enqueue_many([("t", number) for number in range(18)])
-    worker = Worker(client.ask)
+    worker = Worker(as_worker)
     held = worker.claim(3)
     worker.bury([held[0][0]], Reason.REJECTED, "")
     redis_client.blmove("async_tasks", KEYS.handoff, 1, "RIGHT", "LEFT")
@@ -135,9 +138,9 @@ def test_purge_deletes_what_waits_and_nothing_else(
     assert depths.scheduled + depths.priority + depths.suspects == left
 
 
-def test_letters_tell_what_died_and_why(operator: Operator, client: Client) -> None:
+def test_letters_tell_what_died_and_why(operator: Operator, client: Client, as_worker: Ask) -> None:
     client.enqueue("email", {"to": "x"}, id="mine")
-    worker = Worker(client.ask)
+    worker = Worker(as_worker)
     ((delivery, frame),) = worker.claim()
     worker.bury([delivery], Reason.EXHAUSTED, "Traceback\n  boom")
 
@@ -177,12 +180,12 @@ def test_letters_come_newest_or_oldest_first_over_many_pages(operator: Operator,
     ],
 )
 def test_letters_are_chosen_by_type_reason_and_id(
-    operator: Operator, client: Client, redis_client: redis.Redis, wanted: Filter, expected: list[str]
+    operator: Operator, client: Client, as_worker: Ask, redis_client: redis.Redis, wanted: Filter, expected: list[str]
 ) -> None:
     for kind, task_id in (("email", "a"), ("email", "b"), ("sms", "c")):
         client.enqueue(kind, id=task_id)
     redis_client.lpush("async_tasks", "{nonsense")
-    worker = Worker(client.ask)
+    worker = Worker(as_worker)
     deliveries = [delivery for delivery, _ in worker.claim()]
     worker.bury(deliveries[:1], Reason.EXHAUSTED, "")
     worker.bury(deliveries[1:3], Reason.REJECTED, "")
@@ -208,7 +211,7 @@ def test_letters_that_are_not_there(operator: Operator, redis_client: redis.Redi
 
 
 def test_requeued_tasks_run_again_as_if_they_had_never_run(
-    operator: Operator, client: Client, redis_client: redis.Redis
+    operator: Operator, as_worker: Ask, redis_client: redis.Redis
 ) -> None:
     bury_many(redis_client, 3)
     entries = [letter.entry for letter in operator.letters(Filter(), newest=False)]
@@ -216,7 +219,7 @@ def test_requeued_tasks_run_again_as_if_they_had_never_run(
     handled = operator.requeue([entries[0], entries[2]])
 
     assert (handled.done, handled.gone, handled.cut) == ([entries[0], entries[2]], [], [])
-    frames = [frame for _, frame in Worker(client.ask).claim()]
+    frames = [frame for _, frame in Worker(as_worker).claim()]
     assert frames == [
         Frame("task-0", 1, 0, b'{"type":"t","data":0}'),
         Frame("task-2", 1, 0, b'{"type":"t","data":2}'),
@@ -224,13 +227,12 @@ def test_requeued_tasks_run_again_as_if_they_had_never_run(
     assert [letter.entry for letter in operator.letters(Filter())] == [entries[1]]
 
 
-def test_requeue_wakes_an_idle_worker(operator: Operator, redis_client: redis.Redis, redis_url: str) -> None:
+def test_requeue_wakes_an_idle_worker(operator: Operator, redis_client: redis.Redis) -> None:
     bury_many(redis_client, 1)
     woken: list[Any] = []
 
     def wait() -> None:
-        with redis.Redis.from_url(redis_url) as waiter:
-            woken.append(waiter.blmove("async_tasks", KEYS.handoff, 30, "RIGHT", "LEFT"))
+        woken.append(redis_client.blmove("async_tasks", KEYS.handoff, 30, "RIGHT", "LEFT"))
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -273,9 +275,9 @@ def test_tasks_asked_for_twice_in_one_call_run_once(operator: Operator, redis_cl
     assert redis_client.zcard(KEYS.scheduled) == 1
 
 
-def test_a_cut_payload_is_not_requeued(operator: Operator, client: Client, redis_client: redis.Redis) -> None:
+def test_a_cut_payload_is_not_requeued(operator: Operator, as_worker: Ask, redis_client: redis.Redis) -> None:
     redis_client.lpush("async_tasks", b"x" * 1_200_000)
-    worker = Worker(client.ask)
+    worker = Worker(as_worker)
     ((delivery, _),) = worker.claim()
     worker.bury([delivery], Reason.TOO_LARGE, "a" * 64)
 
@@ -289,10 +291,10 @@ def test_a_cut_payload_is_not_requeued(operator: Operator, client: Client, redis
 
 
 def test_a_large_payload_that_is_whole_is_requeued(
-    operator: Operator, client: Client, redis_client: redis.Redis
+    operator: Operator, as_worker: Ask, redis_client: redis.Redis
 ) -> None:
     redis_client.lpush("async_tasks", json.dumps({"type": "t", "data": "x" * LIMIT}))
-    assert Worker(client.ask).claim() == []
+    assert Worker(as_worker).claim() == []
 
     (letter,) = operator.letters(Filter(reason=Reason.TOO_LARGE))
 
