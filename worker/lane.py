@@ -43,6 +43,10 @@ class Lane:
     """The last claim found nothing at all."""
     broken: bool = False
     """It is unknown what the last request did: reconcile first."""
+    refusals: int = 0
+    """Requests in a row that brought nothing."""
+    retry_at: float = 0.0
+    """Loop time before which it is left alone, if it is broken."""
     turn: bool = False
     """This child is to run empty for a suspect."""
     due_at: float = math.inf

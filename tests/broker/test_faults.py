@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ import pytest
 import redis
 
 from multiworker.worker import connections
+from multiworker.worker.keys import Keys
 from multiworker.worker.registry import Handler
 from tests.broker.driver import Driver
 from tests.broker.proxy import Proxy
@@ -231,6 +234,52 @@ def test_a_queue_of_a_wrong_type_is_waited_for(driver: Driver, redis_url: str) -
             driver.client.delete("jobs")
             driver.push(task(1))
             await rig.until_settled(1)
+
+    run(main)
+
+
+KEYS = Keys("jobs")
+STRING, STREAM, SET = ("SET", "not ours"), ("XADD", "*", "field", "value"), ("SADD", "member")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [*((key, STRING) for key in KEYS.of_worker("w")), (KEYS.queue, STREAM), (KEYS.queue, SET)]
+)
+def test_a_key_of_a_wrong_type_is_left_alone_and_does_not_flood_the_log(
+    driver: Driver, redis_url: str, caplog: pytest.LogCaptureFixture, key: str, kind: tuple[str, ...]
+) -> None:
+    """Fails while a refused step is repeated at once: a thousand lines a second, and a core."""
+
+    async def main() -> None:
+        handler = Counted()
+        driver.do("LPUSH", "other", task(1))
+        async with consuming(redis_url, {"note": handler}, interval=0.05, queue=("jobs", "other")) as rig:
+            await rig.until_settled(1)
+            # given a foreign key in the place of one of ours
+            before = driver.do("DUMP", key)
+            driver.do("DEL", key)
+            driver.do(kind[0], key, *kind[1:])
+            foreign = driver.do("DUMP", key)
+            if key != KEYS.queue:
+                driver.do("LPUSH", "jobs", task(3))
+            # when the worker meets it for a while, then it stays, and is told of now and then
+            caplog.clear()
+            started = time.monotonic()
+            await until(lambda: rig.lanes[0].refusals > 4)
+            lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+            assert 1 <= len(lines) <= 2 + (time.monotonic() - started)
+            assert driver.do("DUMP", key) == foreign
+            assert handler.runs == {1: 1}
+            # and the other queue goes on
+            driver.do("LPUSH", "other", task(2))
+            await until(lambda: handler.runs[2] == 1)
+            # and its own as soon as the key is gone
+            driver.do("DEL", key)
+            if before:
+                driver.do("RESTORE", key, 0, before)
+            if key == KEYS.queue:
+                driver.do("LPUSH", "jobs", task(3))
+            await until(lambda: handler.runs[3] == 1)
 
     run(main)
 
