@@ -153,7 +153,7 @@ def test_a_stop_that_reaches_everybody_is_a_stop(engine: Engine) -> None:
     engine.push("hold", *range(4))
     engine.until_noted(4)
     # when the parent and its children are told to stop, as systemd and some shells do
-    for pid in engine.processes():
+    for pid in sorted(engine.processes()):  # the parent is the eldest
         engine.send(signal.SIGTERM, pid)
     engine.until_line("SIGTERM from")
     engine.open_gate()

@@ -170,7 +170,7 @@ def test_an_import_that_hangs_is_ended_by_the_boot_timeout(engine: Engine) -> No
     # given
     engine.write_handlers(('CODE = "one"', 'time.sleep(1000 if not Path("good").exists() else 0)\nCODE = "one"'))
     # when
-    engine.start("--preload", "--boot-timeout", "0.5", wait=False)
+    engine.start("--preload", "--boot-timeout", "5", wait=False)
     # then the stacks say where, and when it imports in time it goes on
     engine.until_line(r"template \(pid \d+, generation 1\) is stuck: did not boot")
     engine.until_line("h.py")

@@ -67,7 +67,8 @@ def test_a_blocked_event_loop_is_ended_with_its_stacks_in_the_log(engine: Engine
     blocked = engine.until_noted(2)[1]["pid"]
     before = engine.until_ready(2)
     # then it is ended, the log says where it hung, and another takes its place
-    engine.until_line(rf"pid {blocked}, .* is stuck: its event loop has not turned for .* s; its stacks follow")
+    engine.until_line(rf"pid {blocked}, .* is stuck: its event loop has not turned for .* s, in which it ")
+    assert engine.lines(r"in which it was idle: it waits in a blocking call \(\d+ % of a core\); its stacks follow")
     engine.until_line(rf"pid {blocked}, .* died: signal 6 \(SIGABRT\)")
     assert engine.lines(r"h\.py.* in do_block")
     engine.open_gate()

@@ -212,7 +212,7 @@ def test_a_reload_to_code_that_does_not_boot_ends_too(engine: Engine, systemd: S
     engine.write_handlers(("CODE = ", "raise RuntimeError('broken')\nCODE = "))
     engine.send(signal.SIGHUP)
     systemd.until_turns(engine, "READY", "RELOADING", "READY")
-    status = "2/2 ready, generation 1; reload failed: generation 2 does not boot$"
+    status = "2/2 ready, generation 1; reload failed: --handler h:run: RuntimeError: broken$"
     assert systemd.until_status(engine, status).lines[0] == "READY=1"
     assert engine.stop() == 0
 

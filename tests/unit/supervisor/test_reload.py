@@ -47,18 +47,6 @@ def test_reloads_that_come_soon_are_one_and_later() -> None:
     assert reload.due(100.0 + PAUSE)
 
 
-def test_every_reload_counts_and_says_why_it_came_to_nothing() -> None:
-    reload = after_a_good_start()
-    reload.begin(100.0, None, "no such file")
-    assert (reload.begun, reload.trouble) == (1, "no such file")
-    reload.begin(200.0, NEW)
-    assert (reload.begun, reload.trouble) == (2, "")
-    fail(reload, FAILED_BOOTS)
-    assert reload.trouble == "generation 2 does not boot"
-    reload.begin(300.0, NEWER)
-    assert (reload.begun, reload.trouble) == (3, "")
-
-
 def test_settings_that_cannot_be_read_change_nothing() -> None:
     reload = after_a_good_start()
     reload.ask()
