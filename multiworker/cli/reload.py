@@ -44,7 +44,7 @@ def _wait(instance: Instance, number: int) -> None:
     Raises:
         Failure: it was not carried out, or the parent is gone.
     """
-    waiting = _WaitsForRedis()
+    waiting = WaitForRedis()
     while not (found := outcome(instance.board, number)):
         if instance.has_ended(LOOK):
             raise Failure(f"{instance.spoken} has ended before the reload was done", Exit.SOFTWARE)
@@ -79,7 +79,7 @@ def _refuse_while_stopping(instance: Instance) -> None:
         raise Failure(f"{instance.spoken} is stopping", Exit.TEMPFAIL)
 
 
-class _WaitsForRedis:
+class WaitForRedis:
     """Notices, once, that a new child connects for longer than that takes when Redis is there."""
 
     def __init__(self) -> None:

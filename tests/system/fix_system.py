@@ -420,7 +420,11 @@ class Answer(NamedTuple):
 def answer(process: subprocess.Popen[str]) -> Answer:
     """Wait for the end of a command."""
     with process:
-        out, err = process.communicate(timeout=PATIENCE)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     return Answer(process.returncode, out, err)
 
 

@@ -52,6 +52,10 @@ def loaded_by(code: str) -> set[str]:
         "from multiworker.cli.root import run; run(['no-such-command'])",
         "from multiworker.cli.root import run; run(['start', '--help'])",
         "from multiworker.cli.root import run; run(['start', '--procs', '0'])",
+        "from multiworker.cli.root import run; run(['status', '--pid', '1'])",
+        "from multiworker.cli.root import run; run(['health', '--pid', '1'])",
+        "from multiworker.cli.root import run; run(['reload', '--pid', '1'])",
+        "from multiworker.cli.root import run; run(['stop', '--pid', '1'])",
     ],
 )
 def test_what_needs_no_redis_does_not_load_it(code: str) -> None:

@@ -161,6 +161,7 @@ def test_stop_also_waits_for_the_children_of_a_parent_that_is_killed_meanwhile(e
     engine.send(signal.SIGKILL)
     engine.exit_code()
     assert len(engine.processes()) == 1
+    engine.call("status")  # for as long as this takes, the other command has known of the parent's end
     assert stopping.poll() is None
     engine.open_gate()
     with stopping:

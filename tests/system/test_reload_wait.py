@@ -1,8 +1,10 @@
 """`multiworker reload --wait`: its exit code is the outcome of the reload that it has asked for, and of no other."""
 
+import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +72,9 @@ def test_code_that_does_not_boot_is_told_with_its_reason(engine: Engine, change:
     assert (found.code, found.out, found.err.count("\n")) == (78, "", 1)
     assert re.search(reason, found.err)
     assert found.err.startswith(f"multiworker reload: pid {engine.pid}: abandoned, the old code runs on: ")
+    (page,) = (engine.directory / "runtime").glob("*.board")
     assert "s3cret" not in found.err
+    assert b"s3cret" not in page.read_bytes()
     assert engine.until_ready(2, 1) == before
     assert "abandoned" in engine.call("status").out
     # and when it is mended, it is loaded
@@ -138,6 +142,36 @@ def test_the_outcome_of_an_older_reload_is_not_taken_for_its_own(engine: Engine)
     assert engine.call("reload", "--wait").code == 0
     engine.push("quick", 1)
     assert engine.until_noted(1)[0]["code"] == "mended"
+    assert engine.stop() == 0
+
+
+def has_pending(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a signal waits to be taken by a process (proc(5), status)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.split("ShdPnd:")[1].split()[0], 16) >> (number - 1) & 1)
+
+
+def test_a_reload_whose_settings_are_being_read_is_not_taken_for_its_own_either(engine: Engine) -> None:
+    # given a parent that has begun to read the settings, and not come to their end
+    config = engine.directory / "config.toml"
+    config.write_text("procs = 2\n")
+    engine.start("--config", "config.toml", procs="2")
+    config.unlink()
+    os.mkfifo(config)
+    engine.send(signal.SIGHUP)
+    with config.open("w") as old:
+        # when they change, and are to be loaded
+        (engine.directory / "changed.toml").write_text("procs = 'many'\n")
+        (engine.directory / "changed.toml").rename(config)
+        reloading = engine.begin("reload", "--wait")
+        until(lambda: has_pending(engine.pid, signal.SIGHUP), "the second signal", engine.text)
+        old.write("procs = 2\n")
+    # then it is about these that the command tells, though the others are loaded
+    found = answer(reloading)
+    assert found.code == 78
+    assert "refused, the old code runs on: " in found.err
+    assert "'many'" in found.err
+    engine.until_line("generation 2 is ready")
     assert engine.stop() == 0
 
 

@@ -156,7 +156,9 @@ def test_stable_is_a_child_that_has_been_ready_for_a_while(child: Child) -> None
 
 
 def test_draining_is_said_once_and_has_an_end(child: Child) -> None:
+    assert child.record[Word.LEAVING] == 0
     child.drain(3)
+    assert child.record[Word.LEAVING] == 1
     assert child.kill_at
     assert child.kill_at - time.monotonic() == pytest.approx(3 + DRAIN_MARGIN, abs=1)
     first = child.kill_at
@@ -178,6 +180,9 @@ def test_a_boot_that_takes_too_long_is_ended(child: Child) -> None:
     assert not child.kill_at
     child.check(SETTINGS, child.born + 11)
     assert child.kill_at == child.born + 11 + DUMP_TIME
+    assert child.trouble == "did not boot within 10 s"
+    child.record.text = "what it says itself counts more"
+    assert child.trouble == child.record.text
     assert ending(child) == -signal.SIGABRT
 
 
