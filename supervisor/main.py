@@ -55,7 +55,7 @@ def _prepare(
     if settings.pidfile:
         path = Path(settings.pidfile)
         locks.append(pidfile.lock(path))
-        undo.callback(pidfile.remove, path, locks[0])
+        undo.callback(pidfile.remove, path, locks[-1])
     server = RedisServer(settings.redis) if is_embedded(settings.redis) else None
     if server:
         locks.append(server.lock())

@@ -39,7 +39,7 @@ class View:
         complete: a generation has had all its children ready.
         ready: ready children.
         wanted: how many there should be.
-        reloads: reloads that have been begun, refused ones included.
+        reloads: up to which request for a reload one has begun, or was refused.
         reloading: one is under way.
         trouble: why the last one came to nothing.
         stopping: nothing is forked any more.
@@ -105,7 +105,7 @@ def look(reload: Reload, children: Sequence[Child], wanted: int, *, stopping: bo
         ready=sum(child.stage is Stage.READY for child in children),
         wanted=wanted,
         reloads=reload.begun,
-        reloading=reload.good not in (None, generation),
+        reloading=reload.under_way,
         trouble=reload.failure if reload.outcome in (Outcome.REFUSED, Outcome.ABANDONED) else "",
         stopping=stopping,
         tasks=sum(child.record[Word.IN_FLIGHT] for child in children),

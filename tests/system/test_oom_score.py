@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from multiworker.supervisor.process import OOM_SCORE_LIMIT, OOM_SCORE_STEP
 from tests.system.fix_system import Engine
 
@@ -10,8 +12,9 @@ def oom_score(pid: int) -> int:
     return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
-def test_children_go_before_their_parent(engine: Engine) -> None:
-    engine.start()
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["each", "preload"])
+def test_children_go_before_their_parent(engine: Engine, options: tuple[str, ...]) -> None:
+    engine.start(*options)
     above = min(OOM_SCORE_LIMIT, oom_score(engine.pid) + OOM_SCORE_STEP)
     assert [oom_score(child) for child in engine.until_ready(2)] == [above] * 2
     assert engine.stop() == 0

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from multiworker.cli.root import command
 from multiworker.worker.errors import Exit
-from multiworker.worker.settings import OPTION_NAMES
 from tests.system.fix_system import multiworker
 
 UNIT = Path(__file__).parents[2] / "etc" / "multiworker.service"
@@ -79,12 +80,16 @@ def test_the_filter_leaves_what_the_worker_needs() -> None:
     assert not {"mount", "ptrace", "reboot", "setuid"} & allowed
 
 
-def test_the_command_and_its_options_exist() -> None:
-    (line,) = values("ExecStart")
-    command, *arguments = line.split()
-    assert (Path(command).name, arguments[0]) == ("multiworker", "start")
-    options = {word.removeprefix("--").replace("-", "_") for word in arguments if word.startswith("-")}
-    assert options <= {*OPTION_NAMES, "config"}
+@pytest.mark.parametrize(("key", "name"), [("ExecStart", "start"), ("ExecReload", "reload")])
+def test_the_commands_and_their_options_exist(key: str, name: str) -> None:
+    (line,) = values(key)
+    program, *arguments = line.split()
+    assert (Path(program).name, arguments[0]) == ("multiworker", name)
+    with click.Context(command) as context:
+        known = command.get_command(context, name)
+    assert known
+    options = {option for param in known.params for option in param.opts}
+    assert {word for word in arguments if word.startswith("-")} <= options
 
 
 def test_what_a_restart_cannot_cure_is_not_restarted() -> None:

@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiworker.supervisor.notify import EXTEND_EVERY, EXTENSION, MAX_STATUS, Notifier, Told, View, decide, describe
+from multiworker.supervisor.notify import (
+    EXTEND_EVERY,
+    EXTENSION,
+    MAX_STATUS,
+    Notifier,
+    Told,
+    View,
+    decide,
+    describe,
+    look,
+)
+from multiworker.supervisor.reload import Reload
+from multiworker.worker.settings import Settings
 
 START = View(at=100.0, wanted=4)
 GOOD = replace(START, complete=True, ready=4)
@@ -160,6 +172,23 @@ def test_whatever_happens_turns_alternate_and_nothing_follows_the_end(views: lis
     # then READY is never said twice without RELOADING in between, nor after STOPPING
     without_end = turns[:-1] if turns[-1:] == ["STOPPING=1"] else turns
     assert without_end == ["READY=1", "RELOADING=1"] * (len(without_end) // 2) + ["READY=1"] * (len(without_end) % 2)
+
+
+def test_a_view_tells_of_the_last_reload_only_if_it_failed() -> None:
+    reload = Reload(Settings())
+    assert reload.succeeded(2, 2)
+    for begun, trouble in ((False, "no such file"), (True, "")):
+        reload.ask()
+        if begun:
+            reload.begin(200.0, Settings())
+            assert look(reload, [], 2, stopping=False, now=200.0).reloading
+            reload.succeeded(2, 2)
+        else:
+            reload.refuse(100.0, "no such file")
+        view = look(reload, [], 2, stopping=False, now=300.0)
+        assert (view.complete, view.reloading, view.trouble) == (True, False, trouble)
+        assert view.reloads == reload.asked
+    assert (view.alive, view.in_time, view.ready, view.tasks) == (True, True, 0, 0)
 
 
 def test_a_status_is_one_short_line_whatever_the_trouble() -> None:
