@@ -59,11 +59,14 @@ class Supervisord:
         self._main.write_text(BASE.format(home=home))
         settings = engine.directory / "multiworker.toml"
         settings.write_text('handler = ["h:run"]\nprocs = 2\n')
+        url = engine.directory / "redis-url"
+        url.write_text(engine.url)
         program = SAMPLE
         for ours, theirs in (
             ("/srv/app/.venv/bin/multiworker", multiworker()[0]),
             ("/srv/app", str(engine.directory)),
             ("/etc/multiworker/multiworker.toml", str(settings)),
+            ("/etc/multiworker/redis-url", str(url)),
             ("/var/log/multiworker.log", str(engine.log_file)),
             ("user=multiworker", f"user={getpass.getuser()}"),
         ):
@@ -75,7 +78,7 @@ class Supervisord:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
         self._daemon = subprocess.Popen(
             [_program("supervisord"), "-n", "-c", str(self._main)],
-            env=inherited | {"RUNTIME_DIRECTORY": str(runtime), "REDIS_URL": engine.url},
+            env=inherited | {"RUNTIME_DIRECTORY": str(runtime)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
