@@ -52,8 +52,9 @@ broker: $(VENV)/.ready-dev ## tests against a real Redis
 system: $(VENV)/.ready-dev ## tests with real processes and signals
 	$(PYTEST) tests/system
 
-model: $(VENV)/.ready-dev ## the claim protocol in wide bounds under a model checker; many minutes
+model: $(VENV)/.ready-dev ## the claim protocol in wide bounds, and its scripts in long random histories; an hour
 	$(RUN)python tests/model/table.py
+	MODEL_EXAMPLES=5000 $(PYTEST) tests/broker/test_machine.py
 
 bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py
