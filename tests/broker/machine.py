@@ -133,7 +133,7 @@ class Protocol(RuleBasedStateMachine):
         told = self._call(commands.register(self.driver.keys, worker.decode(), LEASE_MS))
         assert told == self.reference.register(worker, LEASE_MS)
 
-    @rule(worker=a_worker, want=st.integers(1, 6), chosen=fates, budget=st.sampled_from((10**6, 25)))
+    @rule(worker=a_worker, want=st.integers(1, 6), chosen=fates, budget=st.sampled_from((10**6, 10**6, 10)))
     def work(self, worker: bytes, want: int, chosen: list[str], budget: int = 10**6) -> None:
         """A step as a sound worker sends it."""
         held = list(self.reference.books.get(worker, Books()).held)
@@ -155,7 +155,7 @@ class Protocol(RuleBasedStateMachine):
         number=a_number,
         lease=st.sampled_from((LEASE_MS, LEASE_MS, BRIEF_MS)),
         want=st.integers(0, 6),
-        budget=st.sampled_from((10**6, 10**6, 30)),
+        budget=st.sampled_from((10**6, 30, 10)),
         has_turn=st.booleans(),
         others=st.sampled_from((0, 0, 1)),
         acked=some,
@@ -206,6 +206,14 @@ class Protocol(RuleBasedStateMachine):
             self.time_passes(14_000)
             self.upkeep()
             self.work(worker, 1, ["keep"])
+
+    @rule(worker=a_worker)
+    def outage_passes(self, worker: bytes) -> None:
+        """Everybody's lease is over, and somebody wants to take advantage of that."""
+        self.time_passes(46_000)
+        self.recover(worker, "expired")
+        self.upkeep()
+        self.recover(worker, "expired")
 
     @rule(numbers=some)
     def requeue(self, numbers: list[int]) -> None:
