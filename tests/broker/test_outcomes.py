@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from multiworker.worker.context import current
-from multiworker.worker.errors import Reason, Reject, Retry
+from multiworker.worker.errors import Reject, Retry
 from multiworker.worker.registry import Handler
 from tests.broker.driver import WHOLE, Driver, read_frame
 from tests.broker.rig import consuming, run, task
@@ -90,51 +90,6 @@ def test_a_rejected_task_is_dead_at_once(driver: Driver, redis_url: str) -> None
     run(main)
     assert driver.letters()[0][b"reason"] == b"rejected"
     assert b"spam" in driver.letters()[0][b"detail"]
-
-
-BAD = {
-    b"not json": Reason.NOT_JSON,
-    b"\xff\xfe": Reason.NOT_UTF8,
-    b"[1]": Reason.NOT_OBJECT,
-    b"{}": Reason.NO_TYPE,
-    b'{"type":["good"]}': Reason.BAD_TYPE,
-    b'{"type":"a\\nb"}': Reason.BAD_TYPE,
-    b'{"type":"good","type":"good"}': Reason.DUPLICATE_KEY,
-    b'{"type":"good","data":' + b"[" * 40 + b"]" * 40 + b"}": Reason.TOO_DEEP,
-    b'{"type":"good","data":NaN}': Reason.NOT_JSON,
-    b'{"type":"nobody"}': Reason.NO_HANDLER,
-    b'{"type":"good","data":"' + b"x" * 2000 + b'"}': Reason.TOO_LARGE,
-    b"x" * (WHOLE + 1): Reason.TOO_LARGE,
-    b"w.1.1 1 0\n{}": Reason.NOT_JSON,
-    b"\n": Reason.NOT_JSON,
-}
-
-
-def test_bad_input_goes_to_the_dead_letters_untouched_and_good_tasks_run(
-    driver: Driver, redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    seen: list[Any] = []
-
-    async def good(data: Any) -> None:
-        seen.append(data)
-
-    async def main() -> None:
-        for n, payload in enumerate(BAD):
-            driver.push(payload, b"", task("good", n))
-        async with consuming(redis_url, {"good": good}, max_payload=1000, concurrency=4) as rig:
-            await rig.until_settled(2 * len(BAD))
-            await rig.drain()
-            assert (rig.ledger.done, rig.ledger.dead) == (len(BAD), len(BAD))
-
-    run(main)
-    driver.done.update(task("good", n) for n in range(len(BAD)))
-    driver.check()
-    assert sorted(seen) == list(range(len(BAD)))
-    assert reasons(driver) == Counter(reason.value for reason in BAD.values())
-    found = {letter[b"payload"]: letter[b"reason"].decode() for letter in driver.letters()}
-    assert found == {(key if len(key) <= WHOLE else key[:4096]): reason.value for key, reason in BAD.items()}
-    assert all("\n" not in record.getMessage() for record in caplog.records)
-    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_what_is_too_large_to_travel_is_hashed(driver: Driver, redis_url: str) -> None:
