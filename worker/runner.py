@@ -70,3 +70,4 @@ class Runner:
         except GeneratorExit as error:  # as above
             outcome = self._executor.failed(run, error)
         self._ended(run, outcome)
+        run.task = None  # or the task, its context and the run, and so the payload, would keep each other
