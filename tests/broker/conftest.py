@@ -14,8 +14,8 @@ from multiworker.worker.scoreboard import Scoreboard
 from tests import acl
 from tests.broker.driver import NOON, Driver
 from tests.broker.dying import Ask
-from tests.broker.proxy import Proxy
 from tests.fix_redis import RedisServer
+from tests.proxy import Proxy
 
 ROLES = ("worker", "producer", "pusher", "operator")
 USERS = {"test_client": "producer", "test_cli": "operator", "test_operate": "operator", "test_connections": ""}

@@ -4,12 +4,10 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from multiworker.worker.errors import EncodeError, RedisUnavailable, SettingsErr
 from multiworker.worker.keys import Keys
 from multiworker.worker.message import parse_frame
 from tests.fix_redis import RedisServer
+from tests.proxy import Loss, Proxy
 from tests.waiting import sync_until
 
 KEYS = Keys("async_tasks")
@@ -46,63 +45,6 @@ def calls(redis_client: redis.Redis, command: str) -> int:
     """How often clients have called a command since the server started or its statistics were reset."""
     stats: Any = redis_client.info("commandstats")
     return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
-
-
-class LossyProxy:
-    """Stands before a Redis and hangs up when the reply to a certain command comes; the command was carried out.
-
-    Args:
-        upstream: the server's unix socket.
-        directory: where the proxy's own socket is made.
-        command: the command whose replies are lost.
-    """
-
-    def __init__(self, upstream: Path, directory: Path, command: bytes) -> None:
-        self.url = f"unix://{directory / 'lossy.sock'}"
-        self.lost = 0
-        self._upstream = upstream
-        self._command = command
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(directory / "lossy.sock"))
-        self._listener.listen()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            self._threads.append(threading.Thread(target=self._serve, args=(near,)))
-            self._threads[-1].start()
-
-    def _serve(self, near: socket.socket) -> None:
-        with near, socket.socket(socket.AF_UNIX) as far:
-            far.connect(str(self._upstream))
-            while request := near.recv(65536):
-                far.sendall(request)
-                reply = far.recv(65536)
-                if self._command in request:
-                    self.lost += 1
-                    return
-                near.sendall(reply)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-
-
-@pytest.fixture(params=[b"LPUSH", b"EVALSHA"])
-def lossy(
-    redis_server: RedisServer, redis_client: redis.Redis, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[LossyProxy]:
-    proxy = LossyProxy(redis_server.socket, redis_server.directory, request.param)
-    yield proxy
-    proxy.close()
-    (redis_server.directory / "lossy.sock").unlink()
 
 
 def test_enqueue_pushes_one_task_and_returns_its_id(client: Client, redis_client: redis.Redis) -> None:
@@ -187,19 +129,22 @@ def test_scheduling_survives_a_script_flush(client: Client, redis_client: redis.
     assert redis_client.zcard(KEYS.scheduled) == 3
 
 
-def test_nothing_is_sent_again_when_the_reply_is_lost(lossy: LossyProxy, redis_client: redis.Redis) -> None:
-    client = Client(lossy.url)
-    delay = None if lossy._command == b"LPUSH" else 60
+@pytest.mark.parametrize(("lost", "delay"), [("LPUSH", None), ("schedule", 60)])
+def test_nothing_is_sent_again_when_the_reply_is_lost(
+    proxy: Proxy, redis_client: redis.Redis, lost: str, delay: float | None
+) -> None:
+    client = Client(proxy.url)
     for send in (client.enqueue, lambda *a, **k: asyncio.run(client.aenqueue(*a, **k))):
         redis_client.flushall()
-        lossy.lost = 0
         Client(redis_url_of(redis_client)).enqueue("t", delay=60)  # so that Redis knows the script
         redis_client.delete(KEYS.scheduled)
+        before = proxy.did(Loss.REPLY, lost)
+        proxy.lose(lost)
 
         with pytest.raises(RedisUnavailable):
             send("t", 1, delay=delay)
 
-        assert lossy.lost == 1
+        assert proxy.did(Loss.REPLY, lost) == before + 1
         assert redis_client.llen("async_tasks") + redis_client.zcard(KEYS.scheduled) == 1
     client.close()
 

@@ -17,8 +17,8 @@ from multiworker.worker import commands, connections
 from multiworker.worker.connections import Wire, sync_client
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.keys import Keys
-from tests.broker.proxy import Proxy
 from tests.fix_redis import RedisServer
+from tests.proxy import Proxy
 from tests.waiting import until
 
 KEYS = Keys("jobs")
@@ -44,30 +44,30 @@ def test_a_wire_answers(redis_url: str) -> None:
 def test_a_lost_reply_is_an_error_and_the_command_is_never_sent_again(proxy: Proxy, redis_client: redis.Redis) -> None:
     async def main() -> None:
         wire = Wire(proxy.url)
-        proxy.lose(b"LPUSH")
+        proxy.lose("LPUSH")
         with pytest.raises(RedisUnavailable):
             await wire.ask(PUSH)
         assert await wire.ask(("LLEN", "jobs")) == 1, "it connects anew for what is asked next"
         await wire.close()
 
     asyncio.run(main())
-    assert (proxy.seen(b"LPUSH"), proxy.connections) == (1, 2)
+    assert (proxy.seen("LPUSH"), proxy.connections) == (1, 2)
     assert redis_client.llen("jobs") == 1
 
 
 def test_nor_does_the_blocking_client(proxy: Proxy, redis_client: redis.Redis) -> None:
-    proxy.lose(b"LPUSH")
+    proxy.lose("LPUSH")
     with sync_client(proxy.url) as client, pytest.raises(redis.ConnectionError):
         client.lpush("jobs", "x")
-    assert proxy.seen(b"LPUSH") == 1
+    assert proxy.seen("LPUSH") == 1
     assert redis_client.llen("jobs") == 1
 
 
 def test_with_the_librarys_retries_these_tests_would_fail(proxy: Proxy, redis_client: redis.Redis) -> None:
-    proxy.lose(b"LPUSH", 2)
+    proxy.lose("LPUSH", 2)
     with redis.Redis(unix_socket_path=str(proxy.path), retry=Retry(NoBackoff(), 3)) as client:
         assert client.lpush("jobs", "x") == 3
-    assert proxy.seen(b"LPUSH") == 3
+    assert proxy.seen("LPUSH") == 3
 
 
 def test_connecting_is_tried_once(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_no_answer_in_time_is_an_error_and_a_late_one_is_nobodys(proxy: Proxy) -
         wire = Wire(proxy.url)
         await wire.ask(PUSH)
         assert wire.missed_at == 0
-        proxy.hold(b"LLEN")
+        proxy.hold("LLEN")
         asked_at = time.monotonic_ns()
         with pytest.raises(RedisUnavailable, match=r"no answer within 0\.2 s"):
             await wire.ask(("LLEN", "jobs"))
@@ -107,7 +107,7 @@ def test_no_answer_in_time_is_an_error_and_a_late_one_is_nobodys(proxy: Proxy) -
         await wire.close()
 
     asyncio.run(main())
-    assert proxy.seen(b"LLEN") == 1
+    assert proxy.seen("LLEN") == 1
 
 
 @pytest.mark.usefixtures("impatient")
@@ -126,7 +126,7 @@ def test_a_call_that_is_cancelled_leaves_no_reply_behind(proxy: Proxy, redis_cli
     async def main() -> None:
         wire = Wire(proxy.url)
         await wire.ask(PUSH)
-        proxy.hold(b"LLEN")
+        proxy.hold("LLEN")
         asking = asyncio.create_task(wire.ask(("LLEN", "jobs")))
         await until(proxy.holds)
         asking.cancel()
@@ -152,7 +152,7 @@ def test_many_askers_get_each_its_own_reply(redis_url: str) -> None:
 def test_one_asker_less_does_not_disturb_the_one_whose_turn_it_is(proxy: Proxy) -> None:
     async def main() -> Any:
         wire = Wire(proxy.url)
-        proxy.hold(b"ECHO")
+        proxy.hold("ECHO")
         first = asyncio.create_task(wire.ask(("ECHO", "first")))
         await until(proxy.holds)
         second = asyncio.create_task(wire.ask(("ECHO", "second")))
@@ -179,7 +179,7 @@ def test_a_script_that_redis_forgot_is_taught_again_and_run_once(proxy: Proxy, r
         await wire.close()
 
     asyncio.run(main())
-    assert (proxy.seen(b"EVALSHA"), proxy.seen(b"SCRIPT")) == (5, 2)
+    assert (proxy.seen("EVALSHA"), proxy.seen("SCRIPT")) == (5, 2)
 
 
 def test_an_error_for_an_answer_is_an_error(redis_url: str, redis_client: redis.Redis) -> None:

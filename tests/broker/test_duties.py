@@ -18,7 +18,7 @@ from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import BOOKED_BY_OTHERS, Upkeep
 from multiworker.worker.words import State, Why, Word
 from tests.broker.driver import Driver
-from tests.broker.proxy import Proxy
+from tests.proxy import Proxy
 from tests.waiting import until
 
 
@@ -192,7 +192,7 @@ def test_a_look_that_is_asked_for_while_another_is_taken_is_not_forgotten(
     async def main() -> None:
         duties = Duties(proxy.url, board)
         await duties.wire.ask(("TIME",))
-        proxy.hold(b"EVALSHA")
+        proxy.hold("EVALSHA")
         async with running(duties):
             await until(proxy.holds)
             record = lost(board, "a")
@@ -234,7 +234,7 @@ def test_duties_go_on_after_redis_was_away(
         async with running(duties):
             await until(lambda: driver.client.zscore(driver.keys.workers, "*tick") and proxy.answered == proxy.total)
             record = lost(board, "a")
-            proxy.lose(b"EVALSHA")
+            proxy.lose("EVALSHA")
             duties.upkeep.look()
             await until(lambda: "still to be given back" in caplog.text)
             record[Word.LOST_AT] = 0

@@ -20,9 +20,9 @@ from multiworker.worker import connections
 from multiworker.worker.keys import Keys
 from multiworker.worker.registry import Handler
 from tests.broker.driver import Driver
-from tests.broker.proxy import Proxy
 from tests.broker.rig import consuming, run
 from tests.fix_redis import RedisServer
+from tests.proxy import Proxy
 from tests.waiting import until
 
 
@@ -51,7 +51,7 @@ def test_a_claim_whose_reply_is_lost_is_adopted_and_run_once(driver: Driver, pro
     async def main() -> None:
         handler = Counted()
         async with consuming(proxy.url, {"note": handler}, interval=0.1) as rig:
-            proxy.lose(b"EVALSHA")
+            proxy.lose("EVALSHA")
             driver.push(*[task(n) for n in range(10)])
             await rig.until_settled(10)
             await rig.drain()
@@ -68,7 +68,7 @@ def test_an_acknowledgement_whose_reply_is_lost_is_found_and_not_repeated(driver
         driver.push(*[task(n) for n in range(5)])
         async with consuming(proxy.url, {"note": handler}) as rig:
             await until(lambda: len(handler.runs) == 5)
-            proxy.lose(b"EVALSHA")
+            proxy.lose("EVALSHA")
             handler.open()
             await rig.until_settled(5)
             await rig.drain()
@@ -83,7 +83,7 @@ def test_a_retry_or_dead_letter_whose_reply_is_lost_is_booked_once(driver: Drive
     async def main() -> None:
         async def fail(data: int) -> None:
             if data == 1:
-                proxy.lose(b"EVALSHA")
+                proxy.lose("EVALSHA")
             raise ValueError
 
         driver.push(*[task(n) for n in range(3)])
@@ -105,7 +105,7 @@ def test_lost_replies_again_and_again_lose_and_repeat_nothing(driver: Driver, pr
                 if round_ % 3 == 2:
                     proxy.cut()
                 else:
-                    proxy.lose(b"EVALSHA")
+                    proxy.lose("EVALSHA")
                 driver.do("LPUSH", "jobs", *[task(20 * round_ + n) for n in range(20)])
                 await rig.until_settled(20 * round_ + 20)
             await rig.drain()
@@ -313,7 +313,7 @@ def test_a_task_that_somebody_took_away_is_stopped_and_others_go_on(
         async with consuming(proxy.url, {"note": handler}, interval=0.05, stuck_timeout=1) as rig:
             await until(lambda: handler.runs)
             driver.client.hdel(driver.keys.inflight("w"), *driver.held("w"))
-            proxy.lose(b"EVALSHA")
+            proxy.lose("EVALSHA")
             await until(lambda: rig.ledger.given_back == 1)
             assert rig.consumer.running == 0
             handler.open()
@@ -329,10 +329,10 @@ def test_an_idle_consumer_asks_little(proxy: Proxy) -> None:
 
     async def main() -> None:
         async with consuming(proxy.url, {}) as rig:
-            await until(lambda: proxy.seen(b"BLMOVE"))
+            await until(lambda: proxy.seen("BLMOVE"))
             loop = asyncio.get_running_loop()
             before, started = proxy.total, loop.time()
-            await until(lambda: proxy.seen(b"BLMOVE") >= 4)
+            await until(lambda: proxy.seen("BLMOVE") >= 4)
             assert (proxy.total - before) / (loop.time() - started) <= 3
             assert rig.consumer.held == 0
 
