@@ -28,6 +28,8 @@ SHORTEST_WAIT = 0.005
 """Seconds; Redis takes a wait of 0 for one without end, and rounds to 1 ms."""
 RECONNECT, RECONNECT_CAP = 0.1, 2.0
 """Seconds; the first and the highest ceiling of the wait before Redis is tried again."""
+COMPLAIN, COMPLAIN_CAP = 1.0, 10.0
+"""Seconds between two log lines about Redis: after the first trouble, and as it goes on."""
 
 
 class Consumer:
@@ -64,6 +66,7 @@ class Consumer:
         self._odd_jobs: set[asyncio.Task[None]] = set()
         self._quiet = False
         self._blocked: asyncio.Task[None] | None = None
+        self._silent_until = 0.0
         self.calm = asyncio.Event()
         """After stop(): no request that could claim anything is under way any more."""
         self.finished = False
@@ -146,13 +149,12 @@ class Consumer:
         """
         stepped = False
         for number, lane in enumerate(self._lanes):
-            now = self._loop.time()
             if lane.broken:
-                if now < lane.retry_at:
-                    continue
-                if not await self._mend(lane):
-                    continue
-                now = self._loop.time()
+                await self._mend(lane)
+            if lane.broken:
+                lane.ready = False  # it is not this queue's turn, and the others need not wait for it
+                continue
+            now = self._loop.time()
             if now >= lane.due_at:
                 lane.due_at, lane.ready = math.inf, True
             want = 0 if any(earlier.ready for earlier in self._lanes[:number]) else self._want(lane)
@@ -176,11 +178,9 @@ class Consumer:
         try:
             reply = await lane.step(want, self.held - lane.held, wait)
         except (RedisUnavailable, Stale) as error:
-            self._refused(lane, error)
+            self._failed(lane, "", error)
             return
-        if lane.refusals > 1:
-            log.info("queue %s: Redis is back", lane.broker.queue)
-        lane.refusals = 0
+        lane.failures = 0
         lane.turn = reply.turn
         self._start(lane, reply.claims)
         if want:
@@ -193,35 +193,15 @@ class Consumer:
                 lane.due_at = self._loop.time() + max(0.0, (reply.next_due - reply.now) / 1000)
         self._report()
 
-    def _refused(self, lane: Lane, error: Exception) -> None:
-        """Try again at once after a lost reply; later, if Redis stays away or refuses each step for a key's wrong type.
-
-        Meanwhile other lanes go on.
-        """
-        if lane.refusals == 0:
-            log.warning("queue %s: %s", lane.broker.queue, error)
-        elif lane.refusals % 5 == 2:
-            log.warning("queue %s: still no Redis: %s", lane.broker.queue, error)
-        pause = exponential(lane.refusals, 0.5 + random.random() / 2, base=RECONNECT, cap=RECONNECT_CAP)  # noqa: S311
-        lane.retry_at = self._loop.time() + pause if lane.refusals else 0.0
-        lane.refusals += 1
-        lane.ready = False
-
     def _idle_time(self) -> float:
         """Return the seconds for which nothing but a push can concern this child; 0 if something can.
 
         With one queue, nothing held and no wait under way elsewhere, the step itself can wait for the push.
         """
         lane = self._lanes[0]
-        if (
-            len(self._lanes) > 1
-            or lane.broken
-            or lane.waiting
-            or lane.turn
-            or lane.held
-            or lane.ready
-            or not self._want(lane)
-        ):
+        if len(self._lanes) > 1 or lane.waiting or lane.turn or lane.held or lane.ready or lane.broken:
+            return 0.0
+        if not self._want(lane):
             return 0.0
         now = self._loop.time()
         return min(self._settings.interval, self._renew, self._settings.lease / 4, lane.due_at - now)
@@ -298,23 +278,35 @@ class Consumer:
         lane.settle(delivery, Dead(dead.reason, dead.error, digest))
         self._wake.set()
 
-    async def _mend(self, lane: Lane) -> bool:
-        """Reconcile; the tasks go on meanwhile, and what ends is kept.
-
-        Returns:
-            True if the lane is whole again.
-        """
+    async def _mend(self, lane: Lane) -> None:
+        """Reconcile, if it is time to try; the tasks go on meanwhile, and what ends is kept."""
+        if self._loop.time() < lane.mend_at:
+            return
         try:
             unknown = await lane.reconcile()
         except (RedisUnavailable, Stale) as error:
-            self._refused(lane, error)
-            return False
-        if unknown:
-            log.info("queue %s: %d tasks adopted", lane.broker.queue, len(unknown))
+            if self._stopping:
+                self.calm.set()
+            self._failed(lane, "still no Redis: ", error)
+            lane.unheard = True
+            return
+        if lane.unheard or unknown:
+            log.info("queue %s: Redis is back, %d tasks adopted", lane.broker.queue, len(unknown))
+        lane.unheard = False
         self._start(lane, unknown)
         lane.ready = True
         self._report()
-        return True
+
+    def _failed(self, lane: Lane, what: str, error: Exception) -> None:
+        """Say so, but not all the time; after the first failure in a row, wait before the next try."""
+        lane.failures += 1
+        now = self._loop.time()
+        if lane.failures > 1:
+            jitter = 0.5 + random.random() / 2  # noqa: S311
+            lane.mend_at = now + exponential(lane.failures - 1, jitter, base=RECONNECT, cap=RECONNECT_CAP)
+        if now >= self._silent_until:
+            log.warning("queue %s: %s%s", lane.broker.queue, what, error)
+            self._silent_until = now + min(COMPLAIN_CAP, COMPLAIN * 2 ** min(lane.failures - 1, 10))
 
     async def _wait(self, lane: Lane) -> None:
         """Have Redis wake this child at a push. Whatever comes of it only means: step now."""
@@ -333,9 +325,9 @@ class Consumer:
 
     async def _sleep(self) -> None:
         for lane in self._lanes:
-            if not (lane.ready or lane.broken or lane.waiting or lane.turn) and self._want(lane):
+            if not (lane.ready or lane.waiting or lane.turn or lane.broken) and self._want(lane):
                 lane.idle.set()
-        deadline = min([lane.retry_at if lane.broken else min(lane.due_at, lane.renew_at) for lane in self._lanes])
+        deadline = min([lane.next_at for lane in self._lanes])
         alarm = self._loop.call_at(deadline, self._wake.set)
         await self._wake.wait()
         alarm.cancel()

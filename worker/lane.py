@@ -43,10 +43,12 @@ class Lane:
     """The last claim found nothing at all."""
     broken: bool = False
     """It is unknown what the last request did: reconcile first."""
-    refusals: int = 0
-    """Requests in a row that brought nothing."""
-    retry_at: float = 0.0
-    """Loop time before which it is left alone, if it is broken."""
+    failures: int = 0
+    """Requests in a row that failed, since the last step that did not."""
+    mend_at: float = 0.0
+    """Loop time from which on a broken lane may be tried again."""
+    unheard: bool = False
+    """Not even reconcile has worked lately."""
     turn: bool = False
     """This child is to run empty for a suspect."""
     due_at: float = math.inf
@@ -62,6 +64,11 @@ class Lane:
     def has_news(self) -> bool:
         """Something ended that Redis does not know of."""
         return bool(self.acks or self.settles)
+
+    @property
+    def next_at(self) -> float:
+        """Loop time at which there is something to do, if nothing happens until then."""
+        return self.mend_at if self.broken else min(self.due_at, self.renew_at)
 
     @property
     def held(self) -> int:

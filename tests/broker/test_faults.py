@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from multiworker.worker import connections
+from multiworker.worker import connections, consumer
 from multiworker.worker.keys import Keys
 from multiworker.worker.registry import Handler
 from tests.broker.driver import Driver
@@ -265,7 +265,7 @@ def test_a_key_of_a_wrong_type_is_left_alone_and_does_not_flood_the_log(
             # when the worker meets it for a while, then it stays, and is told of now and then
             caplog.clear()
             started = time.monotonic()
-            await until(lambda: rig.lanes[0].refusals > 4)
+            await until(lambda: rig.lanes[0].failures > 4)
             lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
             assert 1 <= len(lines) <= 2 + (time.monotonic() - started)
             assert driver.do("DUMP", key) == foreign
@@ -282,6 +282,28 @@ def test_a_key_of_a_wrong_type_is_left_alone_and_does_not_flood_the_log(
             await until(lambda: handler.runs[3] == 1)
 
     run(main)
+
+
+def test_a_queue_that_fails_again_is_left_alone_for_a_while_and_others_go_on(
+    driver: Driver, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each try brings another error although reconcile works: without a pause, they follow each other at once."""
+    monkeypatch.setattr(consumer, "RECONNECT", 1e6)
+    monkeypatch.setattr(consumer, "RECONNECT_CAP", 1e6)
+
+    async def main() -> None:
+        handler = Counted()
+        driver.client.set("jobs", "not a list")
+        async with consuming(redis_url, {"note": handler}, queue=("jobs", "others"), interval=0.05) as rig:
+            await until(lambda: rig.lanes[0].failures == 2)
+            for n in range(20):
+                driver.do("LPUSH", "others", task(n))
+                await rig.until_settled(n + 1)
+            assert rig.lanes[0].failures == 2
+        assert handler.runs == Counter(range(20))
+
+    run(main)
+    assert len([record for record in caplog.records if "queue jobs" in record.message]) == 1
 
 
 def test_scripts_that_are_forgotten_again_and_again_are_taught_again(driver: Driver, redis_url: str) -> None:
