@@ -30,7 +30,7 @@ class RedisServer:
         self.directory = directory
         self.socket = directory / "redis.sock"
         self.url = f"unix://{self.socket}"
-        self._options = options
+        self.options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,13 +39,21 @@ class RedisServer:
         assert self._process
         return self._process.pid
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def start(self, *more: str) -> None:
+        """Start the server and wait until it answers.
+
+        Args:
+            more: options for this time.
+        """
         fixed = ("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory))
         quiet = ("--save", "", "--appendonly", "no", "--loglevel", "warning")
         with (self.directory / "redis.log").open("ab") as log:
-            command = [find_server(), *fixed, *quiet, *self._options]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            command = [find_server(), *fixed, *quiet, *self.options, *more]
+            # Signals that Python ignores stay ignored: one is that a file is too large, which is an error then, as on
+            # a full disk.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, restore_signals=False
+            )
         deadline = time.monotonic() + START_TIMEOUT
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

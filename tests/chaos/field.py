@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "{async_tasks}:"
 LOOK = 0.05
 """Seconds between two looks at what is waited for."""
-LASTING = ("--appendonly", "yes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,8 @@ class Plan:
     """How long a fault lasts, such as a pause or a ghost's delay."""
     count: int = 0
     """How often, where a scenario counts instead of taking time."""
-    recovery: float = 1.0
-    """Bar: from a kill to the new start of its tasks, p99."""
+    timed: bool = True
+    """How soon things happen counts, too."""
     seed: int = 0
     patience: float = 300.0
     """When what is waited for counts as missing."""
@@ -165,6 +166,9 @@ class Field:
         self.parents: list[Parent] = []
         self.faults: list[Fault] = []
         self.notes: list[Line] = []
+        self.acknowledged: list[int] = []
+        """Numbers of tasks that a scenario has pushed by itself."""
+        self.unconfirmed: list[int] = []
         self.fatal_time = 0.1
         """Seconds from a handler's word that it ends its process to that end."""
         self.client: Any = redis.Redis.from_url(
@@ -333,8 +337,8 @@ class Field:
         """Collect what is left."""
         ledger = self.directory / "ledger"
         return Evidence(
-            tasks=[n for producer in self._producers for n in producer.acknowledged],
-            unconfirmed=[n for producer in self._producers for n in producer.unconfirmed],
+            tasks=[*self.acknowledged, *(n for producer in self._producers for n in producer.acknowledged)],
+            unconfirmed=[*self.unconfirmed, *(n for producer in self._producers for n in producer.unconfirmed)],
             concurrency=self.plan.concurrency,
             runs=read(ledger),
             faults=[*self.faults, *read_fatal(ledger, round(self.fatal_time * 1e9))],
@@ -349,6 +353,11 @@ class Field:
     @property
     def log(self) -> str:
         return "".join(parent.log for parent in self.parents)
+
+    def lines_a_second(self) -> int:
+        """Return how many lines about Redis one child has logged in one second, at most."""
+        found = re.findall(r"^(\S+)\.\d+Z WARNING +(\d+) (?:queue \S+:|waiting for Redis)", self.log, re.MULTILINE)
+        return max(Counter(found).values(), default=0)
 
     def left(self) -> dict[str, int]:
         """Return what lies where in Redis and should not; empty elements are bells, and living children have leases."""

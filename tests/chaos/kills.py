@@ -19,7 +19,7 @@ def killed_children(field: Field) -> Bars:
     field.produce()
     for _ in field.every():
         field.kill_a_child()
-    return Bars(recovery=field.plan.recovery, duplicates=True)
+    return Bars(recovery=1.0 if field.plan.timed else None, duplicates=True)
 
 
 def killed_parents(field: Field) -> Bars:
@@ -35,7 +35,13 @@ def killed_parents(field: Field) -> Bars:
         outlived.append(field.until(lambda: not victim.processes(), "the orphans' end"))  # noqa: B023 - used at once
         field.faults.append(Fault("parent killed", frozenset({victim.pid}), 0, 0))
         field.start()
-    field.notes.append(Line("an orphan lived on, at most", f"{max(outlived):.1f} s (at most 2 s)", max(outlived) <= 2))
+    field.notes.append(
+        Line(
+            "an orphan lived on, at most",
+            f"{max(outlived):.1f} s (at most 2 s)",
+            max(outlived) <= 2 or not field.plan.timed,
+        )
+    )
     return Bars(accounts=False)
 
 

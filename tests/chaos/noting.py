@@ -44,5 +44,5 @@ def die(how: str) -> None:
         os._exit(3)
     elif how == "abort":
         os.abort()
-    else:
+    while True:  # a signal that is handled ends the sleep
         ctypes.PyDLL(None).sleep(3600)  # keeps the interpreter's lock
