@@ -13,7 +13,11 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+<<<<<<< HEAD
 .PHONY: help demo test lint types layers cover pytest unit broker system model bench clean audit
+=======
+.PHONY: help demo test lint types layers cover pytest unit broker system chaos bench clean
+>>>>>>> ef69812 (Run all chaos scenarios with make chaos)
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -52,16 +56,21 @@ broker: $(VENV)/.ready-dev ## tests against a real Redis
 system: $(VENV)/.ready-dev ## tests with real processes and signals
 	$(PYTEST) tests/system
 
+<<<<<<< HEAD
 model: $(VENV)/.ready-dev ## the claim protocol in wide bounds, and its scripts in long random histories; an hour
 	$(RUN)python tests/model/table.py
 	MODEL_EXAMPLES=5000 $(PYTEST) tests/broker/test_machine.py
+=======
+chaos: $(VENV)/.ready-dev ## every chaos scenario in full, half an hour; the results go to chaos.md
+	$(RUN)python tests/chaos/run.py all --report chaos.md
+>>>>>>> ef69812 (Run all chaos scenarios with make chaos)
 
 bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py
 	$(RUN)python bench/latency.py
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* bench/.venv-peers dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* bench/.venv-peers dist htmlcov chaos.md .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

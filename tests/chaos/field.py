@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.words import State, Word
-from tests.chaos.ledger import EVERYBODY, LEDGER, Fault, kill, read, read_fatal
+from tests.chaos.ledger import ACK_TIME, EVERYBODY, LEDGER, Fault, kill, read, read_fatal
 from tests.chaos.producer import QUEUE, Producer
 from tests.chaos.report import Evidence, Line
 from tests.fix_redis import RedisServer
@@ -59,6 +59,8 @@ class Plan:
     """How long a fault lasts, such as a pause or a ghost's delay."""
     count: int = 0
     """How often, where a scenario counts instead of taking time."""
+    pills: int = 0
+    """Tasks that end their process."""
     timed: bool = True
     """How soon things happen counts, too."""
     seed: int = 0
@@ -169,6 +171,8 @@ class Field:
         self.acknowledged: list[int] = []
         """Numbers of tasks that a scenario has pushed by itself."""
         self.unconfirmed: list[int] = []
+        self.reach = ACK_TIME
+        """Seconds before a kill in which an acknowledgement may have been under way."""
         self.fatal_time = 0.1
         """Seconds from a handler's word that it ends its process to that end."""
         self.client: Any = redis.Redis.from_url(
@@ -273,7 +277,7 @@ class Field:
                 return False
             before = time.monotonic_ns()
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-            self.faults.append(kill(pid, worker, before, time.monotonic_ns()))
+            self.faults.append(kill(pid, worker, before, time.monotonic_ns())._replace(reach=self.reach))
         except ProcessLookupError:
             return False
         finally:

@@ -167,7 +167,7 @@ def _hammer(field: Field, loss: Loss) -> Bars:
     os.close(out)
     field.until(lambda: field.proxy_counts()["ghosts"] == 0, "the last ghost")
     field.start_all()  # they run what is left, and look after workers that nobody has heard of
-    return Bars()
+    return Bars(accounts=False)
 
 
 def reapers(field: Field) -> Bars:
@@ -188,9 +188,11 @@ def reapers(field: Field) -> Bars:
         brokers = [Broker(QUEUE, settings, wire, wire) for wire in wires]
 
         async def give_back(broker: Broker) -> int:
-            expired = await broker.upkeep()
-            found = [await broker.recover(worker, "expired", "") for worker in expired]
-            return sum(one.given_back for one in found if one)
+            count = 0
+            while expired := await broker.upkeep():
+                found = [await broker.recover(worker, "expired", "") for worker in expired]
+                count += sum(one.given_back for one in found if one)
+            return count
 
         given_back = sum(await asyncio.gather(*map(give_back, brokers)))
         await asyncio.gather(*[wire.close() for wire in wires])

@@ -10,7 +10,6 @@ from tests.chaos.ledger import Fault
 from tests.chaos.report import Bars, Line
 
 WAYS = ("kill", "segfault", "exit", "abort", "hang")
-PILLS = 20
 
 
 def killed_children(field: Field) -> Bars:
@@ -77,8 +76,9 @@ def pills(field: Field) -> Bars:
     """F21: some tasks end their process in all ways, among many that do not."""
     field.fatal_time = field.plan.stuck + 5
     field.start_all()
-    spacing = field.plan.count // PILLS
-    deadly = {n * spacing + spacing // 2: {"die": WAYS[n % len(WAYS)]} for n in range(PILLS)}
+    count = field.plan.pills
+    spacing = field.plan.count // count
+    deadly = {n * spacing + spacing // 2: {"die": WAYS[n % len(WAYS)]} for n in range(count)}
     field.produce(limit=field.plan.count, special=deadly).join()
     return Bars(duplicates=True, dead=tuple(deadly), accounts=False)
 

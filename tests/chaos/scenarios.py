@@ -49,8 +49,8 @@ SCENARIOS = {
     ),
     "pills": Scenario(
         kills.pills,
-        Plan(count=5_000, parents=1, concurrency=20, stuck=2, rate=500),
-        Plan(**FEW, count=300, stuck=1),
+        Plan(count=5_000, pills=20, parents=1, concurrency=20, stuck=2, rate=500),
+        Plan(**FEW, count=300, pills=5, stuck=1),
     ),
     "rolling": Scenario(
         kills.rolling,
@@ -129,8 +129,8 @@ SCENARIOS = {
     ),
     "forgotten-scripts": Scenario(
         wire.forgotten_scripts,
-        Plan(seconds=40, parents=1, procs=2, rate=20_000, shortest=0, longest=0),
-        Plan(**FEW | {"rate": 5_000}, seconds=4, shortest=0, longest=0),
+        Plan(seconds=12, count=400_000, parents=1, procs=2, rate=50_000, shortest=0, longest=0),
+        Plan(**FEW | {"rate": 50_000}, seconds=1.6, count=25_000, shortest=0, longest=0),
     ),
     "lost-scripts": Scenario(
         hammer.lost_scripts,

@@ -6,6 +6,7 @@ from tests.chaos.run import fight
 from tests.chaos.scenarios import SCENARIOS
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str) -> None:
     # given a Redis, parents, a producer; when the harm is done

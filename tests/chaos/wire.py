@@ -13,6 +13,8 @@ OFTEN, SELDOM = 0.05, 0.5
 """Chances of a request to be lost: of those that are made all the time, and of those of a boot or a death."""
 FREQUENT = ("step", "BLMOVE")
 RARE = ("register", "reconcile", "recover", "upkeep", "drained", "SCRIPT")
+UNHEARD = 3.0
+"""Seconds that an acknowledgement may take when every other reconcile is lost, too."""
 FLUSH_EVERY = 0.1
 PHASES = 8
 SHARE = 0.8
@@ -41,6 +43,7 @@ def ghosts(field: Field) -> Bars:
 
 
 def _harm(field: Field, harm: list[Rule]) -> Bars:
+    field.reach = UNHEARD
     field.put_proxy_between()
     field.start_all()
     field.produce()
@@ -66,8 +69,8 @@ def sliced(field: Field) -> Bars:
 
 def forgotten_scripts(field: Field) -> Bars:
     """F18: scripts are flushed every 100 ms; most of the throughput stays."""
+    field.produce(limit=field.plan.count, backlog=field.plan.count).join()
     field.start_all()
-    field.produce(backlog=20_000)
     edges = [time.monotonic_ns()]
     for phase in range(PHASES):
         over = threading.Event()
@@ -79,11 +82,13 @@ def forgotten_scripts(field: Field) -> Bars:
         if phase % 2:
             flusher.join()
         edges.append(time.monotonic_ns())
+    waiting = field.left().get("queue", 0)
     runs = read(field.directory / "ledger")
     ended = [sum(first <= (run.end or 0) < last for run in runs) for first, last in pairwise(edges)]
     share = sum(ended[1::2]) / max(1, sum(ended[::2]))
     said = f"{share:.0%} (at least {SHARE:.0%}): {ended} in phases without and with"
     field.notes.append(Line("throughput while scripts are forgotten", said, share >= SHARE or not field.plan.timed))
+    field.notes.append(Line("tasks left after that", str(waiting), waiting > 0))
     return Bars()
 
 
