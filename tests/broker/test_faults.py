@@ -294,10 +294,10 @@ def test_a_queue_that_fails_again_is_left_alone_for_a_while_and_others_go_on(
     async def main() -> None:
         handler = Counted()
         driver.client.set("jobs", "not a list")
-        async with consuming(redis_url, {"note": handler}, queue=("jobs", "others"), interval=0.05) as rig:
+        async with consuming(redis_url, {"note": handler}, queue=("jobs", "other"), interval=0.05) as rig:
             await until(lambda: rig.lanes[0].failures == 2)
             for n in range(20):
-                driver.do("LPUSH", "others", task(n))
+                driver.do("LPUSH", "other", task(n))
                 await rig.until_settled(n + 1)
             assert rig.lanes[0].failures == 2
         assert handler.runs == Counter(range(20))
