@@ -13,11 +13,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-<<<<<<< HEAD
-.PHONY: help demo test lint types layers cover pytest unit broker system model bench clean audit
-=======
-.PHONY: help demo test lint types layers cover pytest unit broker system chaos bench clean
->>>>>>> ef69812 (Run all chaos scenarios with make chaos)
+.PHONY: help demo test lint types layers cover pytest unit broker system model bench clean audit chaos
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -56,14 +52,12 @@ broker: $(VENV)/.ready-dev ## tests against a real Redis
 system: $(VENV)/.ready-dev ## tests with real processes and signals
 	$(PYTEST) tests/system
 
-<<<<<<< HEAD
 model: $(VENV)/.ready-dev ## the claim protocol in wide bounds, and its scripts in long random histories; an hour
 	$(RUN)python tests/model/table.py
 	MODEL_EXAMPLES=5000 $(PYTEST) tests/broker/test_machine.py
-=======
+
 chaos: $(VENV)/.ready-dev ## every chaos scenario in full, half an hour; the results go to chaos.md
 	$(RUN)python tests/chaos/run.py all --report chaos.md
->>>>>>> ef69812 (Run all chaos scenarios with make chaos)
 
 bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py
