@@ -7,7 +7,7 @@ from typing import Literal
 
 from multiworker.worker import commands
 from multiworker.worker.commands import Recovered, Settle, StepReply
-from multiworker.worker.connections import Wire
+from multiworker.worker.connections import FreshWire, Wire
 from multiworker.worker.errors import Stale
 from multiworker.worker.keys import Keys
 from multiworker.worker.settings import Settings
@@ -20,27 +20,33 @@ class Broker:
     """One queue, and this worker's standing in it.
 
     Three connections keep what must not wait for each other apart: steps, of which one is under way at a time and whose
-    errors call for reconcile; the blocking wait, which owns nothing; and duties, which may be repeated freely.
+    errors call for reconcile; the blocking wait, which owns nothing; and duties, which may be repeated freely. No other
+    queue shares them: it may lie on another node of a cluster, and must learn of a failover by an error of its own.
 
     Args:
         queue: the list's name.
         settings: Redis URL, lease and limits.
-        steps: the connection for register, step, reconcile.
-        duties: the connection for recover, upkeep and drained.
     """
 
-    def __init__(self, queue: str, settings: Settings, steps: Wire, duties: Wire) -> None:
+    def __init__(self, queue: str, settings: Settings) -> None:
         self.queue = queue
         self.worker = ""
         self._keys = Keys(queue)
         self._settings = settings
         self._lease_ms = round(settings.lease * 1000)
-        self._steps = steps
-        self._duties = duties
+        self._steps = Wire(settings.redis)
+        """For register, step and reconcile."""
         self._waits = Wire(settings.redis)
+        self._duties = FreshWire(settings.redis)
+        """For recover, upkeep and drained."""
         self._no = 0
         self.wait_refused = False
         """Redis refused the last step's wait, as it does when memory is full: it did not wait at all."""
+
+    @property
+    def missed_at(self) -> int:
+        """Monotonic ns at which a step last failed, or got no answer in time."""
+        return self._steps.missed_at
 
     async def register(self, worker: str) -> bool:
         """Make this worker known.
@@ -188,5 +194,6 @@ class Broker:
         return digest.hexdigest()
 
     async def close(self) -> None:
-        """Hang up the connection of its own."""
-        await self._waits.close()
+        """Hang up."""
+        for wire in (self._steps, self._waits, self._duties):
+            await wire.close()

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from multiworker.worker.backoff import exponential
 from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Recovered
-from multiworker.worker.connections import Wire
 from multiworker.worker.consumer import Consumer
 from multiworker.worker.errors import Exit, Fenced, RedisUnavailable
 from multiworker.worker.executor import Executor
@@ -73,10 +72,7 @@ class Child:
         self._quiet = False
         self._ledger = Ledger()
         self._executor = Executor(registry, settings)
-        self._steps, self._duties = Wire(settings.redis), Wire(settings.redis)
-        self._lanes = [
-            Lane(Broker(queue, settings, self._steps, self._duties), self._ledger) for queue in settings.queue
-        ]
+        self._lanes = [Lane(Broker(queue, settings), self._ledger) for queue in settings.queue]
         self._consumer = Consumer(self._lanes, self._executor, settings, self._report, self._quota)
         self._upkeep = Upkeep([lane.broker for lane in self._lanes], board, self._tell_parent)
         self._limits = Limits(settings)
@@ -205,7 +201,7 @@ class Child:
         while True:
             self._record[Word.BEAT] = time.monotonic_ns()
             self._record[Word.CPU] = time.process_time_ns()
-            self._record[Word.MISSED] = self._steps.missed_at
+            self._record[Word.MISSED] = max(lane.broker.missed_at for lane in self._lanes)
             faulthandler.dump_traceback_later(patience * 1.2 + 1, exit=True)
             if os.getppid() != self._parent:
                 log.warning("the parent is gone: draining")

@@ -17,6 +17,8 @@ REPLY_BYTES = 8 * 1024 * 1024
 """Bytes of payload that one claim may bring, so that a child's memory is bounded; one task always fits."""
 OUTAGE_MS = 15_000
 """A last upkeep older than this means that Redis was away, and that expired leases prove nothing."""
+CONFIRM_MS = 1000
+"""How long replicas may take to confirm a push; well below the time in which Redis has to answer."""
 TURN_MS = 30_000
 """How long one worker takes nothing new, to run empty for a suspect."""
 
@@ -84,6 +86,11 @@ class Recovered(NamedTuple):
 def evalsha(name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
     """Build a script call."""
     return ("EVALSHA", script(name).sha, len(keys), *keys, *arguments)
+
+
+def key_of(command: Command) -> str:
+    """Return the first key of a command, which says where all of its keys lie."""
+    return str(command[3 if command[0] == "EVALSHA" else 1])
 
 
 def script_load_of(command: Command) -> Command:
@@ -223,6 +230,11 @@ def _text(value: object) -> str:
 def push(keys: Keys, payloads: Iterable[bytes]) -> Command:
     """Build the push of tasks; they are taken in this order."""
     return ("LPUSH", keys.queue, *payloads)
+
+
+def confirm(replicas: int) -> Command:
+    """Build the wait for replicas to have what this connection has written before."""
+    return ("WAIT", replicas, CONFIRM_MS)
 
 
 def schedule(keys: Keys, delay_ms: int, frames: Iterable[bytes]) -> Command:

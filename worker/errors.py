@@ -8,6 +8,7 @@
     ├── PayloadError            a list element is not a task (carries a Reason)
     │   └── EncodeError         a task cannot be sent as it is
     ├── RedisUnavailable        Redis did not answer, or refused
+    ├── NotConfirmed            tasks were sent, but fewer replicas than asked for have confirmed it
     ├── ProtocolError           Redis answered something that the protocol does not know
     │   ├── Fenced              this worker was declared dead: its tasks belong to others now
     │   └── Stale               a request number was used before: reconcile first
@@ -18,6 +19,7 @@
 """
 
 import os
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 
 
@@ -82,6 +84,26 @@ class EncodeError(PayloadError):
 
 class RedisUnavailable(MultiworkerError):
     """Redis did not answer, or refused; the message never shows a password."""
+
+
+class NotConfirmed(MultiworkerError):
+    """Tasks were sent, but too few replicas have confirmed it in time. They may run, or be lost in a failover.
+
+    Args:
+        ids: of these tasks.
+        confirmed: how many replicas have.
+        wanted: how many should have.
+        more: what else is to be said.
+    """
+
+    def __init__(self, ids: Sequence[str], confirmed: int, wanted: int, more: str = "") -> None:
+        what = f"task {ids[0]} was" if len(ids) == 1 else f"{len(ids)} tasks were"
+        super().__init__(
+            f"{what} sent, but {confirmed} of {wanted} replicas confirmed it in time: it may run all the same{more}"
+        )
+        self.ids = list(ids)
+        self.confirmed = confirmed
+        self.wanted = wanted
 
 
 class ProtocolError(MultiworkerError):

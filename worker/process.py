@@ -14,7 +14,6 @@ from pathlib import Path
 from multiworker.worker import preload
 from multiworker.worker.broker import Broker
 from multiworker.worker.child import Child
-from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Exit, HandlerImportError, RedisUnavailable
 from multiworker.worker.executor import format_traceback
 from multiworker.worker.logs import describe, one_line, without_secrets
@@ -129,12 +128,12 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
     """
 
     async def give_back() -> int:
-        steps, duties = Wire(settings.redis), Wire(settings.redis)
-        brokers = [Broker(queue, settings, steps, duties) for queue in settings.queue]
+        brokers = [Broker(queue, settings) for queue in settings.queue]
         try:
             await Upkeep(brokers, board, lambda: None).recover_lost()
         finally:
-            await duties.close()
+            for broker in brokers:
+                await broker.close()
         return Exit.OK
 
     try:

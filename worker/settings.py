@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
+from multiworker.worker.addresses import check_redis_url
 from multiworker.worker.errors import MAX_DELAY, SettingsError
 from multiworker.worker.keys import hash_tag
 
@@ -18,10 +18,6 @@ MIB = 1024 * 1024
 
 _SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": MIB, "g": 10**9}
 _SIZES |= {"gb": 10**9, "gib": 1024 * MIB}
-_SSL_OPTIONS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
-_URL_OPTIONS = ("db", "username", "password", *_SSL_OPTIONS)
-"""What may stand behind the ? of a Redis URL; how often and how long to try is the protocol's to decide."""
-_SCHEMES = ("redis", "rediss", "unix", "embedded")
 REDIS_VARIABLES = ("MULTIWORKER_REDIS", "REDIS_URL")
 """Name the Redis URL; with _FILE behind, a file that holds it. The first one that is set counts."""
 
@@ -57,24 +53,6 @@ def parse_procs(text: str) -> int:
     return int(text)
 
 
-def redacted(url: str) -> str:
-    """Return a Redis URL as it may be shown: without password, user or query.
-
-    Args:
-        url: as given by the user, possibly malformed.
-    """
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "an unreadable URL"
-    if "@" in parts.path + parts.query + parts.fragment:  # a password with an unquoted / ? or # begins before it
-        return "an unreadable URL"
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    slashes = "//" if url.startswith(f"{parts.scheme}://") else ""
-    return f"{parts.scheme}:{slashes}{'***@' if '@' in parts.netloc else ''}{host}{port}{parts.path}"
-
-
 def _option(default: Any, text: str, parse: Callable[[str], Any] | None = None, **more: Any) -> Any:
     return field(default=default, metadata={"help": text, "parse": parse, **more})
 
@@ -93,7 +71,8 @@ class Settings:
         default="redis://localhost:6379/0",
         repr=False,
         metadata={
-            "help": "Redis URL: redis://, rediss://, unix:// or embedded:[DIR] (a private server run by the parent).",
+            "help": "Redis URL: redis://, rediss://, unix://, redis+sentinel://A,B/SERVICE/0, redis+cluster://A,B or "
+            "embedded:[DIR] (a private server run by the parent).",
             "env": REDIS_VARIABLES,
         },
     )
@@ -210,30 +189,3 @@ def _secret(variable: str, path: str) -> str:
     if len(text.split()) != 1:
         raise SettingsError(f"{variable}: {path}: it is to hold one Redis URL, and nothing else")
     return text
-
-
-def check_redis_url(url: str) -> None:
-    """Refuse what cannot be a Redis URL, without ever repeating its password.
-
-    Raises:
-        SettingsError: one sentence, password left out.
-    """
-    scheme, colon, rest = url.partition(":")
-    if not colon or scheme not in _SCHEMES:
-        raise SettingsError(f"--redis is a URL that begins with {', '.join(name + ':' for name in _SCHEMES)}")
-    if scheme != "embedded" and not rest.startswith("//"):
-        raise SettingsError(f"--redis needs // after {scheme}:")
-    if scheme == "embedded":
-        return
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise SettingsError(f"--redis has a host or port that cannot be: {redacted(url)}") from None
-    if "@" in parts.path + parts.query + parts.fragment:
-        raise SettingsError("--redis has a password with / ? or # in it: write them as %2F, %3F and %23")
-    if scheme != "unix" and not re.fullmatch(r"(/\d{0,9})?", parts.path):
-        raise SettingsError("--redis ends in the number of a database, as in redis://host:6379/0")
-    for option in parse_qs(parts.query, keep_blank_values=True):
-        if option not in _URL_OPTIONS:
-            raise SettingsError(f"--redis has an option that is none of {', '.join(_URL_OPTIONS)}: {option[:50]!r}")

@@ -4,8 +4,8 @@ import importlib
 import re
 from collections.abc import Sequence
 
+from multiworker.worker.addresses import redacted
 from multiworker.worker.logs import without_secrets
-from multiworker.worker.settings import redacted
 
 _SECRET_URL = re.compile(r"(--[\w-]+=)?([a-z][a-z+]*:.*[@?].*)", re.DOTALL)
 

@@ -58,8 +58,6 @@ class Life:
         finally:  # its process would end now, and its connections with it
             for lane in self._child._lanes:
                 await lane.broker.close()
-            for wire in (self._child._steps, self._child._duties):
-                await wire.close()
 
     async def until(self, state: State) -> None:
         await until(lambda: self.record[Word.STATE] == state)

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from multiworker.worker.broker import Broker
-from multiworker.worker.connections import Wire
 from multiworker.worker.consumer import Consumer
 from multiworker.worker.executor import Executor
 from multiworker.worker.lane import Lane
@@ -52,11 +51,8 @@ class Rig:
         self.quota = 2**63
         self.reports = 0
         self.ledger = Ledger()
-        self.steps, self.duties = Wire(url), Wire(url)
         self.executor = Executor(Registry(found, catch_all), self.settings)
-        self.lanes = [
-            Lane(Broker(queue, self.settings, self.steps, self.duties), self.ledger) for queue in self.settings.queue
-        ]
+        self.lanes = [Lane(Broker(queue, self.settings), self.ledger) for queue in self.settings.queue]
         self.consumer = Consumer(self.lanes, self.executor, self.settings, self._report, lambda: self.quota)
         self.running: asyncio.Task[None] | None = None
 
@@ -95,8 +91,6 @@ class Rig:
             self.running.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await self.running
-        for wire in (self.steps, self.duties):
-            await wire.close()
         for lane in self.lanes:
             await lane.broker.close()
 

@@ -11,7 +11,6 @@ import pytest
 
 from multiworker.worker.broker import PIECE, Broker
 from multiworker.worker.commands import Recovered, Settle
-from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Fenced, Reason, Stale
 from multiworker.worker.settings import Settings
 from tests.broker.driver import WHOLE, Driver
@@ -26,15 +25,12 @@ def speak(redis_url: str) -> Callable[..., Any]:
     def run(script: Script, **options: Any) -> Any:
         async def main() -> Any:
             settings = Settings(redis=redis_url, **options)
-            steps, duties = Wire(settings.redis), Wire(settings.redis)
-            broker = Broker("jobs", settings, steps, duties)
+            broker = Broker("jobs", settings)
             assert await broker.register("c")
             try:
                 return await script(broker)
             finally:
                 await broker.close()
-                await steps.close()
-                await duties.close()
 
         return asyncio.run(main())
 

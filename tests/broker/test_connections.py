@@ -13,8 +13,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from multiworker.worker import commands, connections
-from multiworker.worker.connections import Wire, sync_client
+from multiworker.worker import commands, guide
+from multiworker.worker.caller import Caller
+from multiworker.worker.connections import Wire
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.keys import Keys
 from tests.fix_redis import RedisServer
@@ -28,7 +29,7 @@ PUSH = ("LPUSH", "jobs", "x")
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets an answer take little time only."""
-    monkeypatch.setattr(connections, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(guide, "ANSWER_TIMEOUT", 0.2)
 
 
 def test_a_wire_answers(redis_url: str) -> None:
@@ -57,8 +58,10 @@ def test_a_lost_reply_is_an_error_and_the_command_is_never_sent_again(proxy: Pro
 
 def test_nor_does_the_blocking_client(proxy: Proxy, redis_client: redis.Redis) -> None:
     proxy.lose("LPUSH")
-    with sync_client(proxy.url) as client, pytest.raises(redis.ConnectionError):
-        client.lpush("jobs", "x")
+    caller = Caller(proxy.url)
+    with pytest.raises(RedisUnavailable):
+        caller.ask(PUSH)
+    caller.close()
     assert proxy.seen("LPUSH") == 1
     assert redis_client.llen("jobs") == 1
 

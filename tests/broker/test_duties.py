@@ -10,7 +10,6 @@ import pytest
 
 from multiworker.worker import upkeep
 from multiworker.worker.broker import Broker
-from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Exit, RedisUnavailable
 from multiworker.worker.process import sweep
 from multiworker.worker.scoreboard import Record, Scoreboard
@@ -40,10 +39,13 @@ class Duties:
 
     def __init__(self, url: str, board: Scoreboard, *queues: str) -> None:
         self.told = 0
-        self.wire = Wire(url)
         settings = Settings(redis=url, queue=queues or ("jobs",))
-        brokers = [Broker(queue, settings, self.wire, self.wire) for queue in settings.queue]
-        self.upkeep = Upkeep(brokers, board, self._tell)
+        self.brokers = [Broker(queue, settings) for queue in settings.queue]
+        self.upkeep = Upkeep(self.brokers, board, self._tell)
+
+    async def close(self) -> None:
+        for broker in self.brokers:
+            await broker.close()
 
     def _tell(self) -> None:
         self.told += 1
@@ -59,7 +61,7 @@ async def running(duties: Duties) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await duties.wire.close()
+        await duties.close()
 
 
 def recover_once(url: str, board: Scoreboard, *queues: str) -> Duties:
@@ -69,7 +71,7 @@ def recover_once(url: str, board: Scoreboard, *queues: str) -> Duties:
         try:
             await duties.upkeep.recover_lost()
         finally:
-            await duties.wire.close()
+            await duties.close()
 
     asyncio.run(main())
     return duties
@@ -191,7 +193,7 @@ def test_a_look_that_is_asked_for_while_another_is_taken_is_not_forgotten(
 ) -> None:
     async def main() -> None:
         duties = Duties(proxy.url, board)
-        await duties.wire.ask(("TIME",))
+        await duties.brokers[0].drained()
         proxy.hold("EVALSHA")
         async with running(duties):
             await until(proxy.holds)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from multiworker.worker import connections, consumer
+from multiworker.worker import consumer, guide
 from multiworker.worker.keys import Keys
 from multiworker.worker.registry import Handler
 from tests.broker.driver import Driver
@@ -145,7 +145,7 @@ async def paused(server: RedisServer) -> AsyncIterator[None]:
 def test_a_pause_of_redis_repeats_nothing(
     private_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connections, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(guide, "ANSWER_TIMEOUT", 0.2)
     client = redis.Redis.from_url(private_redis.url)
 
     async def main() -> None:

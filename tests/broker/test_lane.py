@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from multiworker.worker.broker import Broker
-from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Fenced, Reason, RedisUnavailable, Stale
 from multiworker.worker.executor import Executor, Run
 from multiworker.worker.lane import Lane
@@ -28,15 +27,14 @@ def with_lane(redis_url: str) -> Callable[..., None]:
     def run(script: Callable[[Lane], Awaitable[None]]) -> None:
         async def main() -> None:
             settings = Settings(redis=redis_url)
-            wire = Wire(redis_url)
-            lane = Lane(Broker("jobs", settings, wire, wire), Ledger())
+            lane = Lane(Broker("jobs", settings), Ledger())
             assert await lane.broker.register("w")
             try:
                 await script(lane)
                 ledger = lane.ledger
                 assert ledger.claimed == ledger.done + ledger.retried + ledger.dead + ledger.given_back + lane.held
             finally:
-                await wire.close()
+                await lane.broker.close()
 
         asyncio.run(main())
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from multiworker.supervisor.embedded import find_server, server_command
-from multiworker.worker.connections import sync_client
+from multiworker.worker.client import Client
 from multiworker.worker.embedded import socket_path
 from multiworker.worker.errors import Exit, SettingsError
 from tests.fix_redis import BINARIES
@@ -234,8 +234,9 @@ def test_directory_with_a_long_name(tmp_path: Path, data: Path) -> None:
     try:
         # when
         engine.start()
-        with sync_client(f"embedded:{long}") as client:
-            client.lpush("async_tasks", '{"type": "quick", "data": {"n": 1}}')
+        client = Client(f"embedded:{long}")
+        client.ask(("LPUSH", "async_tasks", '{"type": "quick", "data": {"n": 1}}'))
+        client.close()
         # then
         engine.until_noted(1, "end")
         assert stat.S_IMODE(path.stat().st_mode) == 0o700

@@ -25,6 +25,7 @@ def enqueue(
     id: str | None = None,  # noqa: A002 - the task's key has this name
     delay: float | timedelta | None = None,
     queue: str = QUEUE,
+    confirm: int = 0,
 ) -> str:
     """Send a task, and return once Redis has it. It is sent once, and never again, whatever happens.
 
@@ -35,17 +36,20 @@ def enqueue(
         id: an id of your own, 1-200 characters, for logs and `current()`; two tasks may share one. None draws one.
         delay: seconds to put it off, at most ten years.
         queue: the list.
+        confirm: how many replicas of Redis must have the task, too, within a second (WAIT); with all of them, no
+            failover loses it.
 
     Returns:
         The task's id.
 
     Raises:
         EncodeError: the task cannot be sent as it is; it was not.
-        ValueError: id or delay cannot be; the task was not sent.
+        ValueError: id, delay or confirm cannot be; the task was not sent.
         SettingsError: queue or Redis URL cannot be; the task was not sent.
         RedisUnavailable: Redis refused, or did not answer: whether it has the task is unknown.
+        NotConfirmed: Redis has the task, but fewer replicas have confirmed it: it may run, or be lost in a failover.
     """
-    return default_client().enqueue(type, data, id=id, delay=delay, queue=queue)
+    return default_client().enqueue(type, data, id=id, delay=delay, queue=queue, confirm=confirm)
 
 
 async def aenqueue(
@@ -55,6 +59,7 @@ async def aenqueue(
     id: str | None = None,  # noqa: A002 - the task's key has this name
     delay: float | timedelta | None = None,
     queue: str = QUEUE,
+    confirm: int = 0,
 ) -> str:
     """Send a task without blocking the event loop; what is sent at the same time shares round trips.
 
@@ -66,18 +71,23 @@ async def aenqueue(
         id: as for enqueue.
         delay: as for enqueue.
         queue: as for enqueue.
+        confirm: as for enqueue.
 
     Returns:
         The task's id.
 
     Raises:
-        EncodeError, ValueError, SettingsError, RedisUnavailable: as enqueue.
+        EncodeError, ValueError, SettingsError, RedisUnavailable, NotConfirmed: as enqueue.
     """
-    return await default_client().aenqueue(type, data, id=id, delay=delay, queue=queue)
+    return await default_client().aenqueue(type, data, id=id, delay=delay, queue=queue, confirm=confirm)
 
 
 def enqueue_many(
-    tasks: Iterable[tuple[str, Any]], *, delay: float | timedelta | None = None, queue: str = QUEUE
+    tasks: Iterable[tuple[str, Any]],
+    *,
+    delay: float | timedelta | None = None,
+    queue: str = QUEUE,
+    confirm: int = 0,
 ) -> list[str]:
     """Send many tasks, about a thousand in a round trip. All are checked before the first is sent.
 
@@ -85,6 +95,7 @@ def enqueue_many(
         tasks: type and data of each; they are taken in this order.
         delay: seconds to put all of them off.
         queue: the list.
+        confirm: as for enqueue; asked for after each thousand.
 
     Returns:
         Their ids, in order.
@@ -92,12 +103,18 @@ def enqueue_many(
     Raises:
         EncodeError, ValueError, SettingsError: as enqueue; none was sent.
         RedisUnavailable: Redis refused, or did not answer; the message says how many tasks it surely has.
+        NotConfirmed: names the tasks that too few replicas have confirmed; those before them were, those after them
+            were not sent.
     """
-    return default_client().enqueue_many(tasks, delay=delay, queue=queue)
+    return default_client().enqueue_many(tasks, delay=delay, queue=queue, confirm=confirm)
 
 
 async def aenqueue_many(
-    tasks: Iterable[tuple[str, Any]], *, delay: float | timedelta | None = None, queue: str = QUEUE
+    tasks: Iterable[tuple[str, Any]],
+    *,
+    delay: float | timedelta | None = None,
+    queue: str = QUEUE,
+    confirm: int = 0,
 ) -> list[str]:
     """Send many tasks without blocking the event loop.
 
@@ -105,14 +122,15 @@ async def aenqueue_many(
         tasks: as for enqueue_many, and so are the others.
         delay: as for enqueue_many.
         queue: as for enqueue_many.
+        confirm: as for enqueue_many.
 
     Returns:
         Their ids, in order.
 
     Raises:
-        EncodeError, ValueError, SettingsError, RedisUnavailable: as enqueue_many.
+        EncodeError, ValueError, SettingsError, RedisUnavailable, NotConfirmed: as enqueue_many.
     """
-    return await default_client().aenqueue_many(tasks, delay=delay, queue=queue)
+    return await default_client().aenqueue_many(tasks, delay=delay, queue=queue, confirm=confirm)
 
 
 def default_client() -> Client:

@@ -1,31 +1,18 @@
-"""The asyncio side of a client in one event loop: one connection, and group commit of what comes while it is busy."""
+"""The asyncio side of a client in one event loop: one connection, and group commit of what comes while it is busy.
+
+In a Cluster it has one connection a queue, as queues may lie on different nodes.
+"""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from redis.exceptions import RedisError
-
+from multiworker.worker.addresses import route_of
 from multiworker.worker.client.encode import CHUNK, CHUNK_BYTES, send
-from multiworker.worker.commands import Command
-from multiworker.worker.connections import Wire
+from multiworker.worker.connections import FreshWire
 
-
-class FreshWire(Wire):
-    """A wire that connects anew if Redis has hung up since it was last used: by then, nothing has been sent."""
-
-    async def _ask(self, first: Command | None, command: Command) -> tuple[Any, bool]:
-        if self._connection.is_connected and await self._has_ended():
-            await self._hang_up()
-        return await super()._ask(first, command)
-
-    async def _has_ended(self) -> bool:
-        connection: Any = self._connection
-        look = getattr(connection, "can_read", None) or connection.can_read_destructive  # its name before redis-py 8
-        try:
-            return bool(await look())
-        except (RedisError, OSError):
-            return True
+MOST_WIRES = 16
+"""Connections that one event loop keeps to a cluster; one a queue."""
 
 
 @dataclass(slots=True)
@@ -35,12 +22,12 @@ class _Batch:
     Args:
         payloads: in order.
         size: bytes of all of them.
-        sent: ends when Redis has confirmed them.
+        sent: ends when Redis has them, with the number of replicas that have confirmed it.
     """
 
     payloads: list[bytes]
     size: int
-    sent: "asyncio.Future[None] | None" = None
+    sent: "asyncio.Future[int] | None" = None
 
 
 class Line:
@@ -51,11 +38,14 @@ class Line:
     """
 
     def __init__(self, url: str) -> None:
-        self._wire = FreshWire(url)
+        self._url = url
+        route = route_of(url)
+        self._is_cluster = route is not None and route.kind == "cluster"
+        self._wires: dict[str, FreshWire] = {} if self._is_cluster else {"": FreshWire(url)}
         self._turn = asyncio.Lock()
-        self._open: dict[tuple[str, int], _Batch] = {}
+        self._open: dict[tuple[str, int, int], _Batch] = {}
 
-    async def send(self, queue: str, ms: int, payload: bytes) -> None:
+    async def send(self, queue: str, ms: int, payload: bytes, confirm: int = 0) -> int:
         """Send one task, together with those that others send at the same time.
 
         If the caller is cancelled, the task may be sent all the same.
@@ -64,42 +54,62 @@ class Line:
             queue: the list.
             ms: milliseconds to put it off.
             payload: the task.
+            confirm: how many replicas to wait for.
+
+        Returns:
+            How many replicas have confirmed it.
 
         Raises:
             RedisUnavailable: whether it was sent is unknown.
         """
-        batch = self._open.get((queue, ms))
+        kind = queue, ms, confirm
+        batch = self._open.get(kind)
         if batch and len(batch.payloads) < CHUNK and batch.size + len(payload) <= CHUNK_BYTES:
             batch.payloads.append(payload)
             batch.size += len(payload)
         else:
-            batch = self._open[queue, ms] = _Batch([payload], len(payload))
-            batch.sent = asyncio.ensure_future(self._commit(queue, ms, batch))
+            batch = self._open[kind] = _Batch([payload], len(payload))
+            batch.sent = asyncio.ensure_future(self._commit(kind, batch))
             batch.sent.add_done_callback(_read_error)
-        if batch.sent:
-            await asyncio.shield(batch.sent)
+        return await asyncio.shield(batch.sent) if batch.sent else 0
 
-    async def _commit(self, queue: str, ms: int, batch: _Batch) -> None:
+    async def _commit(self, kind: tuple[str, int, int], batch: _Batch) -> int:
+        queue, ms, confirm = kind
         async with self._turn:
-            if self._open.get((queue, ms)) is batch:
-                del self._open[queue, ms]
-            await self._wire.ask(send(queue, ms, batch.payloads))
+            if self._open.get(kind) is batch:
+                del self._open[kind]
+            return await self._push(queue, ms, batch.payloads, confirm)
 
-    async def ask(self, command: Command) -> Any:
-        """Send one command when those before it are answered, and return its reply.
-
-        Raises:
-            RedisUnavailable: whether it was carried out is unknown.
-        """
+    async def send_many(self, queue: str, ms: int, payloads: Sequence[bytes], confirm: int = 0) -> int:
+        """Send tasks in one command when what came before is answered; see send()."""
         async with self._turn:
-            return await self._wire.ask(command)
+            return await self._push(queue, ms, payloads, confirm)
+
+    async def _push(self, queue: str, ms: int, payloads: Sequence[bytes], confirm: int) -> int:
+        wire = await self._wire_to(queue)
+        command = send(queue, ms, payloads)
+        if confirm:
+            return await wire.ask_confirmed(command, confirm)
+        await wire.ask(command)
+        return 0
+
+    async def _wire_to(self, queue: str) -> FreshWire:
+        """Return the connection; it is this task's turn, so no other is in use."""
+        if not self._is_cluster:
+            return self._wires[""]
+        wire = self._wires.pop(queue, None) or FreshWire(self._url)
+        self._wires[queue] = wire  # as the one used last
+        if len(self._wires) > MOST_WIRES:
+            await self._wires.pop(next(iter(self._wires))).close()
+        return wire
 
     async def close(self) -> None:
         """Hang up."""
-        await self._wire.close()
+        for wire in self._wires.values():
+            await wire.close()
 
 
-def _read_error(sent: "asyncio.Future[None]") -> None:
+def _read_error(sent: "asyncio.Future[int]") -> None:
     """Read the error of a batch whose senders were all cancelled, or asyncio complains that nobody has."""
     if not sent.cancelled():
         sent.exception()

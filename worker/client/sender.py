@@ -6,21 +6,23 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
+from multiworker.worker.addresses import check_redis_url, redacted
+from multiworker.worker.caller import Caller
 from multiworker.worker.client.encode import CHUNK, chunked, delay_ms, encode, send
 from multiworker.worker.client.line import Line
-from multiworker.worker.commands import Command, script_load_of
-from multiworker.worker.connections import sync_client
-from multiworker.worker.errors import EncodeError, RedisUnavailable, SettingsError
+from multiworker.worker.commands import Command
+from multiworker.worker.errors import EncodeError, NotConfirmed, RedisUnavailable, SettingsError
 from multiworker.worker.keys import hash_tag
-from multiworker.worker.logs import describe
-from multiworker.worker.settings import Settings, check_redis_url, redacted
+from multiworker.worker.settings import Settings
 
 QUEUE = "async_tasks"
 """The list that tasks go to unless another is named."""
 MAX_PAYLOAD: int = Settings().max_payload
 """Bytes that a task may have unless told otherwise; workers have the same default."""
+MOST_REPLICAS = 1000
+"""Replicas that may be asked to confirm."""
 
 
 class Client:
@@ -40,9 +42,7 @@ class Client:
         self._max_payload = max_payload
         self._lines: dict[asyncio.AbstractEventLoop, tuple[Line, AsyncGenerator[None, None]]] = {}
         with _refusing_options(url):
-            self._redis = sync_client(url)
-            pool = self._redis.connection_pool
-            pool.connection_class(**pool.connection_kwargs)  # does not connect yet, but refuses unknown options
+            self._caller = Caller(url)
 
     def enqueue(
         self,
@@ -52,11 +52,12 @@ class Client:
         id: str | None = None,  # noqa: A002 - the task's key has this name
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
+        confirm: int = 0,
     ) -> str:
         """See multiworker.enqueue."""
-        ms = _checked(delay, queue)
+        ms = _checked(delay, queue, confirm)
         id, payload = encode(type, data, id, self._max_payload)  # noqa: A001
-        self.ask(send(queue, ms, [payload]))
+        self._send(send(queue, ms, [payload]), [id], confirm)
         return id
 
     async def aenqueue(
@@ -67,31 +68,44 @@ class Client:
         id: str | None = None,  # noqa: A002 - the task's key has this name
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
+        confirm: int = 0,
     ) -> str:
         """See multiworker.aenqueue."""
-        ms = _checked(delay, queue)
+        ms = _checked(delay, queue, confirm)
         id, payload = encode(type, data, id, self._max_payload)  # noqa: A001
-        await (await self._line()).send(queue, ms, payload)
+        confirmed = await (await self._line()).send(queue, ms, payload, confirm)
+        _require(confirmed, confirm, [id])
         return id
 
     def enqueue_many(
-        self, tasks: Iterable[tuple[str, Any]], *, delay: float | timedelta | None = None, queue: str = QUEUE
+        self,
+        tasks: Iterable[tuple[str, Any]],
+        *,
+        delay: float | timedelta | None = None,
+        queue: str = QUEUE,
+        confirm: int = 0,
     ) -> list[str]:
         """See multiworker.enqueue_many."""
-        ms = _checked(delay, queue)
+        ms = _checked(delay, queue, confirm)
         ready = list(self._encoded(tasks))
         sent = 0
         for chunk in chunked(payload for _, payload in ready):
+            ids = [task_id for task_id, _ in ready[sent : sent + len(chunk)]]
             with _counting(sent, len(ready)):
-                self.ask(send(queue, ms, chunk))
+                self._send(send(queue, ms, chunk), ids, confirm)
             sent += len(chunk)
         return [task_id for task_id, _ in ready]
 
     async def aenqueue_many(
-        self, tasks: Iterable[tuple[str, Any]], *, delay: float | timedelta | None = None, queue: str = QUEUE
+        self,
+        tasks: Iterable[tuple[str, Any]],
+        *,
+        delay: float | timedelta | None = None,
+        queue: str = QUEUE,
+        confirm: int = 0,
     ) -> list[str]:
         """See multiworker.aenqueue_many."""
-        ms = _checked(delay, queue)
+        ms = _checked(delay, queue, confirm)
         ready: list[tuple[str, bytes]] = []
         for task in self._encoded(tasks):
             ready.append(task)
@@ -100,8 +114,9 @@ class Client:
         line = await self._line()
         sent = 0
         for chunk in chunked(payload for _, payload in ready):
+            ids = [task_id for task_id, _ in ready[sent : sent + len(chunk)]]
             with _counting(sent, len(ready)):
-                await line.ask(send(queue, ms, chunk))
+                _require(await line.send_many(queue, ms, chunk, confirm), confirm, ids)
             sent += len(chunk)
         return [task_id for task_id, _ in ready]
 
@@ -114,18 +129,17 @@ class Client:
         Raises:
             RedisUnavailable: no answer, or an error for an answer. Whether the command was carried out is unknown.
         """
-        try:
-            try:
-                return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-            except NoScriptError:  # Redis restarted or forgot its scripts: nothing was done
-                self._redis.execute_command(*script_load_of(command))  # type: ignore[no-untyped-call]
-                return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-        except (RedisError, OSError) as error:
-            raise RedisUnavailable(f"Redis at {redacted(self._url)}: {describe(error)[:300]}") from None
+        return self._caller.ask(command)
+
+    def _send(self, command: Command, ids: list[str], confirm: int) -> None:
+        if confirm:
+            _require(self._caller.ask_confirmed(command, confirm), confirm, ids)
+        else:
+            self._caller.ask(command)
 
     def close(self) -> None:
         """Hang up the connections that threads have used; those of event loops are closed when their loop ends."""
-        self._redis.close()
+        self._caller.close()
 
     def _encoded(self, tasks: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, bytes]]:
         for number, (kind, data) in enumerate(tasks):
@@ -158,9 +172,16 @@ class Client:
             await line.close()
 
 
-def _checked(delay: float | timedelta | None, queue: str) -> int:
+def _checked(delay: float | timedelta | None, queue: str, confirm: int) -> int:
     hash_tag(queue)
+    if not 0 <= confirm <= MOST_REPLICAS:
+        raise ValueError(f"confirm is a number of replicas, 0 to {MOST_REPLICAS}, not {confirm!r}")
     return delay_ms(delay)
+
+
+def _require(confirmed: int, wanted: int, ids: list[str]) -> None:
+    if confirmed < wanted:
+        raise NotConfirmed(ids, confirmed, wanted)
 
 
 @contextlib.contextmanager
@@ -170,6 +191,9 @@ def _counting(sent: int, total: int) -> Iterator[None]:
         yield
     except RedisUnavailable as error:
         raise RedisUnavailable(f"{error} (of {total} tasks, the first {sent} were surely sent)") from None
+    except NotConfirmed as error:
+        more = f" (of {total} tasks, the {sent} before them were confirmed, and those after them not sent)"
+        raise NotConfirmed(error.ids, error.confirmed, error.wanted, more) from None
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from multiworker.worker.errors import SettingsError
 from multiworker.worker.settings import (
@@ -16,10 +14,8 @@ from multiworker.worker.settings import (
     MAX_PROCS,
     OPTION_NAMES,
     Settings,
-    check_redis_url,
     parse_procs,
     parse_size,
-    redacted,
 )
 
 
@@ -135,86 +131,6 @@ def test_numbers_of_children_are_read(text: str, procs: int) -> None:
 def test_what_is_no_number_of_children_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="the number of children"):
         parse_procs(text)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
-        ("redis://:s3cret@host:1/2", "redis://***@host:1/2"),
-        ("rediss://user:s3cret@host", "rediss://***@host"),
-        ("redis://host/0?password=s3cret", "redis://host/0"),
-        ("redis://host/0#s3cret", "redis://host/0"),
-        ("unix:///run/redis.sock?db=1&password=s3cret", "unix:///run/redis.sock"),
-        ("unix://user:s3cret@/run/redis.sock", "unix://***@/run/redis.sock"),
-        ("embedded:/var/lib/x", "embedded:/var/lib/x"),
-        ("embedded:", "embedded:"),
-        ("redis://:s3cret@[::1]:7/0", "redis://***@[::1]:7/0"),
-        ("redis://:s3:cret@host", "redis://***@host"),
-        ("redis://:s3@cret@host", "redis://***@host"),
-        ("redis://:s3/cret@host", "an unreadable URL"),
-        ("redis://:12/34@host/0", "an unreadable URL"),
-        ("redis://user:1#s3cret@host/0", "an unreadable URL"),
-        ("redis://user:1?s3cret@host/0", "an unreadable URL"),
-        ("redis://host:s3cret", "an unreadable URL"),
-        ("redis://[::1", "an unreadable URL"),
-    ],
-)
-def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert redacted(url) == shown
-
-
-PASSWORDS = st.text(st.sampled_from("0123456789s3cret:@/?#[]%&=+$ \u00e9"), min_size=6, max_size=20)
-
-
-@given(password=PASSWORDS, user=st.sampled_from(["", "user"]), host=st.sampled_from(["h", "[::1]", "", "h:7"]))
-@example(password="12/3456", user="", host="h")
-@example(password="1?s3cret", user="", host="h")
-@example(password="1#s3cret", user="", host="h")
-def test_no_url_of_any_form_shows_a_part_of_its_password(password: str, user: str, host: str) -> None:
-    url = f"redis://{user}:{password}@{host}/0"
-    said = redacted(url)
-    try:
-        check_redis_url(url)
-    except SettingsError as error:
-        said += str(error)
-    parts = [part for part in re.split(r"\W", password) if len(part) > 3]
-    assert not [part for part in (password, *parts) if part in said]
-
-
-@pytest.mark.parametrize(
-    "option", ["decode_responses=true", "protocol=3", "retry_on_timeout=1", "socket_timeout=1", "x"]
-)
-def test_options_of_the_url_that_would_change_the_protocol_are_refused(option: str) -> None:
-    assert "option" in refused(redis=f"redis://h/0?{option}")
-    assert "option" in refused(redis=f"unix:///run/redis.sock?{option}")
-
-
-@pytest.mark.parametrize(
-    "url", ["redis://h", "rediss://h:1/0", "unix:///x", "embedded:", "embedded:x/y", "redis://:p%40@[::1]:7/0"]
-)
-def test_redis_urls_are_accepted(url: str) -> None:
-    assert Settings(redis=url).redis == url
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "http://s3cret",
-        "redis:s3cret@h",
-        "redis",
-        "s3cret",
-        "redis://h:s3cret",
-        "redis://h:99999",
-        "REDIS//x",
-        "redis://h/x",
-    ],
-)
-def test_what_is_no_redis_url_is_refused_without_repeating_it(url: str) -> None:
-    text = refused(redis=url)
-    assert text.startswith("--redis ")
-    assert "s3cret" not in text
 
 
 def test_the_url_is_not_in_the_repr() -> None:
