@@ -144,13 +144,13 @@ class Engine:
 
     Args:
         directory: its working directory, where the handlers lie.
-        url: of the Redis server.
+        url: of the Redis server; there is no client if it names several.
     """
 
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory
         self.url = url
-        self.client: Any = redis.Redis.from_url(url, decode_responses=True)
+        self.client: Any = None if "+" in url else redis.Redis.from_url(url, decode_responses=True)
         self.log_file = directory / "log"
         self.environment: dict[str, str] = {}
         self.command = multiworker()
@@ -286,7 +286,8 @@ class Engine:
             time.sleep(PAUSE)
         for parent in self._parents:
             parent.wait()
-        self.client.close()
+        if self.client:
+            self.client.close()
 
     # What it shows
 
