@@ -161,11 +161,15 @@ class Broker:
         return commands.parse_recover(await self._duties.ask(commands.recover(self._keys, worker, why, detail)))
 
     async def upkeep(self) -> list[str]:
-        """Return the workers whose lease has run out.
+        """Return the workers whose lease has run out; and see that this one talks to the primary.
 
         Raises:
             RedisUnavailable: Redis did not answer, or refused.
         """
+        primary = await self._duties.find_primary()
+        if primary:
+            for wire in (self._steps, self._waits, self._duties):
+                wire.expect(primary)
         expired = await self._duties.ask(commands.upkeep(self._keys, self._lease_ms))
         return [worker.decode("utf-8", "replace") for worker in expired]
 

@@ -58,8 +58,11 @@ class Caller:
         Raises:
             RedisUnavailable: as ask().
         """
-        confirmed = self._converse((command, commands.confirm(replicas)))[1]
-        return confirmed if isinstance(confirmed, int) else 0
+        reply = self._converse((command, commands.confirm(replicas)))[1]
+        confirmed = reply if isinstance(reply, int) else 0
+        if confirmed < replicas:
+            self._forget(self._guide.slot_of(command))  # it may be a primary no more
+        return confirmed
 
     def close(self) -> None:
         """Hang up."""

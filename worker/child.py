@@ -150,7 +150,8 @@ class Child:
         fenced = consuming.done() and isinstance(consuming.exception(), Fenced)
         await self._end_tasks()
         if fenced:
-            log.error("fenced: others were told that this worker is dead; its tasks are theirs")
+            log.error("fenced: others were told that this worker is dead, or a failover lost it; its tasks are theirs")
+            await self._unregister()  # from the queues that still know it
             self._settle_as_lost()
             return Exit.FENCED
         if consuming.done() and consuming.exception():
@@ -170,8 +171,20 @@ class Child:
         """Let Redis know what ended last and return the rest; what still runs is left to the parent to return."""
         await asyncio.wait([consuming], timeout=FAREWELL)
         consuming.cancel()
+        left = await self._unregister()
+        if left:
+            self._settled(Ledger.of(left))
+        elif left is not None:
+            self._settle_as_lost()
+
+    async def _unregister(self) -> list[Recovered] | None:
+        """Leave every queue, and return what is held of it.
+
+        Returns:
+            The ledgers of those that knew this worker; None if something still runs, or Redis does not answer.
+        """
         if self._consumer.running or self._executor.busy_threads:
-            return
+            return None
         left: list[Recovered] = []
         try:
             async with asyncio.timeout(FAREWELL):
@@ -179,11 +192,8 @@ class Child:
                     left += filter(None, [await lane.broker.recover(lane.broker.worker, "left", "")])
         except (RedisUnavailable, TimeoutError) as error:
             log.warning("tasks could not be given back now: %s", error)
-            return
-        if left:
-            self._settled(Ledger.of(left))
-        else:
-            self._settle_as_lost()
+            return None
+        return left
 
     def _settle_as_lost(self) -> None:
         """Others have given back what was held here."""

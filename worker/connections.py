@@ -5,6 +5,7 @@ what a lost reply means is for the protocol to find out.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -39,6 +40,7 @@ class Wire:
         self._place: Place | None = self._guide.seeds[0] if self._guide.route else None
         self._connection = self._new(self._place)
         self._moved_to: Place | None = None
+        self._left_behind = False
         self._turn = asyncio.Lock()
         self.missed_at = 0
         """Monotonic ns at which a command last failed, or got no answer in time."""
@@ -92,7 +94,26 @@ class Wire:
                 await self._connection.disconnect()
                 raise
 
+    async def find_primary(self) -> Place | None:
+        """Ask the sentinels who is the primary; None if there are none, or none answers."""
+        route = self._guide.route
+        if route and route.kind == "sentinel":
+            with contextlib.suppress(RedisError, OSError):
+                return await self._look_up(route, 0)
+        return None
+
+    def expect(self, primary: Place) -> None:
+        """Have the next command end in an error, and the one after it connect anew, if another is the primary now.
+
+        After a failover the old one does not know of it for ten seconds, or while the network is cut; what it is told
+        meanwhile will be lost.
+        """
+        self._left_behind = self._connection.is_connected and primary != self._place
+
     async def _ask(self, asked: Sequence[Command], main: int) -> list[Any]:
+        if self._left_behind:
+            self._left_behind = False
+            raise ConnectionError(f"the sentinels name another primary than {self._place}")
         if not self._connection.is_connected:
             await self._connect(asked[main])
         return await _exchange(self._connection, asked, main)
@@ -157,12 +178,16 @@ class FreshWire(Wire):
             RedisUnavailable: as ask().
         """
         asked = (command, commands.confirm(replicas))
-        confirmed = (await self._converse(asked, 0, commands.CONFIRM_MS / 1000))[1]
-        return confirmed if isinstance(confirmed, int) else 0
+        reply = (await self._converse(asked, 0, commands.CONFIRM_MS / 1000))[1]
+        confirmed = reply if isinstance(reply, int) else 0
+        if confirmed < replicas:
+            await self._hang_up()  # it may be a primary no more: look it up for what comes next
+        return confirmed
 
     async def _ask(self, asked: Sequence[Command], main: int) -> list[Any]:
-        if self._connection.is_connected and await self._has_ended():
+        if self._connection.is_connected and (self._left_behind or await self._has_ended()):
             await self._hang_up()
+        self._left_behind = False
         trouble: ResponseError | None = None
         for pause in PAUSES:
             try:

@@ -130,6 +130,21 @@ def test_a_child_that_was_given_up_leaves_with_a_code_of_its_own(
     assert "fenced" in caplog.text
 
 
+def test_a_child_that_one_queue_gave_up_gives_back_what_it_holds_of_the_others(
+    driver: Driver, redis_url: str, redis_client: redis.Redis, board: Scoreboard
+) -> None:
+    async def main() -> None:
+        redis_client.lpush("other", task(1))
+        async with living(redis_url, board, for_ever, stuck_timeout=0.8, queue=("jobs", "other")) as life:
+            await until(lambda: life.record[Word.IN_FLIGHT] == 1)
+            driver.recover(life.record.worker)
+            assert await life.living == Exit.FENCED
+            assert (life.record[Word.STATE], books(life.record)) == (State.SETTLED, {"claimed": 1, "given_back": 1})
+
+    run(main)
+    assert redis_client.zcard("{other}:scheduled") == 1
+
+
 def test_without_redis_the_first_child_gives_up_in_time(board: Scoreboard, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         life = Life("unix:///no/such/socket", board, nothing, first=True, redis_wait=0.1)

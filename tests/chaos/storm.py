@@ -117,7 +117,7 @@ class Fault:
     heal: Callable[[], None] = lambda: None
 
 
-def weather(engine: Engine, faults: list[Fault], calm: int = 100) -> Outcome:
+def weather(engine: Engine, faults: list[Fault], calm: int = 50) -> Outcome:
     """Push and work through faults.
 
     Args:

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from multiworker.worker import commands
+from multiworker.worker.broker import Broker
 from multiworker.worker.caller import Caller
 from multiworker.worker.connections import FreshWire, Wire
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.keys import Keys
+from multiworker.worker.settings import Settings
 from tests.fix_topology import Cluster, Sentinels
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("topology")
 
@@ -64,15 +67,6 @@ def asker(request: pytest.FixtureRequest) -> Any:
 
 
 Make = Callable[[str], Asker]
-
-
-def test_the_node_of_a_queue_is_found_whatever_queue_comes_next(cluster: Cluster, asker: Make) -> None:
-    names = [f"queue{n}" for n in range(20)]
-    assert len({cluster.primary_of(name) for name in names}) == 3
-    if (one := asker(cluster.url)) and isinstance(one.one, Caller):
-        for name in names:
-            assert one.ask("LPUSH", name, "x") == 1
-        assert [one.ask("LLEN", name) for name in names] == [1] * 20
 
 
 def test_a_seed_that_is_down_is_passed_over(cluster: Cluster, asker: Make) -> None:
@@ -182,6 +176,42 @@ def test_a_step_is_never_sent_on_by_itself(cluster: Cluster) -> None:
         return lengths
 
     assert asyncio.run(main()) == [1, 2]
+
+
+def test_what_a_deposed_primary_was_told_is_found_out_by_a_reconcile(sentinels: Sentinels) -> None:
+    """The acknowledgement is lost, so the task is held by a worker that does not know: nobody would ever run it."""
+
+    async def main() -> None:
+        # given a task that the replica knows to be held
+        broker = Broker("jobs", Settings(redis=sentinels.url))
+        old = sentinels.primary()
+        (new,) = (node for node in sentinels.nodes if node is not old)
+        assert await broker.register("w")
+        old.ask("LPUSH", "jobs", "x")
+        ((delivery, frame),) = (await broker.step(1, (), (), has_turn=False, others=0)).claims
+        await until(lambda: new.ask("HEXISTS", KEYS.inflight("w"), delivery))
+        # when it is acknowledged to a primary that is none any more
+        await asyncio.to_thread(sentinels.fail_over)
+        assert (await broker.step(0, [delivery], (), has_turn=False, others=0)).acknowledged == 1
+        await broker.upkeep()
+        with pytest.raises(RedisUnavailable, match="another primary"):
+            await broker.step(0, (), (), has_turn=False, others=0)
+        # then the worker gets it again
+        assert await broker.reconcile(()) == (set(), [(delivery, frame)])
+        await broker.close()
+
+    asyncio.run(main())
+
+
+def test_upkeep_leaves_a_primary_alone_that_is_still_one(sentinels: Sentinels) -> None:
+    async def main() -> None:
+        broker = Broker("jobs", Settings(redis=sentinels.url))
+        assert await broker.register("w")
+        await broker.upkeep()
+        await broker.step(0, (), (), has_turn=False, others=0)
+        await broker.close()
+
+    asyncio.run(main())
 
 
 def test_a_url_of_one_node_says_what_to_write_instead(cluster: Cluster) -> None:
