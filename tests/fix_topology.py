@@ -138,8 +138,8 @@ class Sentinels:
         retry = Retry(NoBackoff(), 0)
         return _ask(redis.Redis(host=HOST, port=port, decode_responses=True, retry=retry), *words)
 
-    def repair(self) -> None:
-        """Start what does not run, and wait until a failover is possible.
+    def restart(self) -> None:
+        """Start what does not run, and wait until there is a replica.
 
         A primary that was deposed is told at once; the sentinels would take ten seconds.
         """
@@ -148,6 +148,11 @@ class Sentinels:
                 node.start()
             if node is not self.primary() and node.info()["role"] == "master":
                 node.ask("REPLICAOF", HOST, self.primary().port)
+        sync_until(lambda: self.primary().has_replica())
+
+    def repair(self) -> None:
+        """Start what does not run, and wait until a failover is possible; that takes sentinels ten seconds or two."""
+        self.restart()
         sync_until(lambda: all(self._is_well(port) for port in self.ports))
 
     def _is_well(self, port: int) -> bool:
@@ -314,6 +319,13 @@ def sentinels(_sentinels: Sentinels) -> Sentinels:
     _sentinels.repair()
     _sentinels.primary().ask("FLUSHALL")
     return _sentinels
+
+
+@pytest.fixture
+def private_sentinels() -> Iterator[Sentinels]:
+    """A primary under sentinels, to kill."""
+    directory = Path(tempfile.mkdtemp(prefix="mw-"))
+    yield from _running(Sentinels(directory), directory)
 
 
 @pytest.fixture

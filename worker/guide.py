@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.crc import key_slot
 from redis.exceptions import AskError, ConnectionError, MovedError, ReadOnlyError, ResponseError, TryAgainError  # noqa: A004
+from redis.exceptions import TimeoutError as NoAnswer
 
 from multiworker.worker.addresses import Place, Route, redacted, route_of
 from multiworker.worker.commands import Command, key_of
@@ -145,4 +146,6 @@ def trouble(url: str, error: BaseException) -> str:
     text = describe(error)[:300] if str(error) else f"no answer within {ANSWER_TIMEOUT:g} s"
     if isinstance(error, AskError) and not route_of(url):
         text = "it is a node of a Redis Cluster: write redis+cluster:// instead of redis://"
+    elif isinstance(error, TimeoutError | NoAnswer) and url.startswith("rediss"):
+        text += "; does it speak TLS?"
     return f"Redis at {redacted(url)}: {text}"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from multiworker.worker.client import Client
 from multiworker.worker.errors import NotConfirmed, RedisUnavailable
@@ -82,7 +83,7 @@ class Outcome:
         lost: confirmed tasks that have not run.
         lost_others: unconfirmed tasks that have not run.
         repeated: tasks that ran more than once.
-        outages: seconds from each fault until a task pushed after it had run.
+        outages: seconds in which no task ended, the longest around each fault.
         chatter: most warnings and errors that one child logged in one second.
     """
 
@@ -100,7 +101,7 @@ class Outcome:
         return (
             f"confirmed {self.confirmed} (lost {len(self.lost)}), unconfirmed {self.unconfirmed} (lost "
             f"{self.lost_others}), unknown {self.unknown}, ran twice {self.repeated}, "
-            f"back after {outages} s, at most {self.chatter} warnings a second and child"
+            f"silent for {outages} s, at most {self.chatter} warnings a second and child"
         )
 
 
@@ -129,13 +130,12 @@ def weather(engine: Engine, faults: list[Fault], calm: int = 50) -> Outcome:
     with Producer(engine.url).pushing() as producer:
         producer.until_confirmed(calm)
         for fault in faults:
-            at, known = time.monotonic(), len(producer.confirmed)
+            at = time.monotonic()
             fault.happen()
             fault.heal()
             producer.until_confirmed(calm)
-            later = set(producer.confirmed[known:])
-            sync_until(lambda later=later: later.intersection(engine.runs("end")))  # type: ignore[misc]
-            outages.append(time.monotonic() - at)
+            _wait_for(engine, set(producer.confirmed[-1:]))
+            outages.append(_longest_silence(engine, at))
     _wait_for(engine, set(producer.confirmed))
     ran = engine.runs("end")
     return Outcome(
@@ -154,6 +154,11 @@ def _wait_for(engine: Engine, tasks: set[int]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not tasks.issubset(engine.runs("end")) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def _longest_silence(engine: Engine, since: float) -> float:
+    ends: list[float] = [entry["at"] for entry in engine.ledger("end") if entry["at"] >= since]
+    return max(later - earlier for earlier, later in pairwise([since, *ends]))
 
 
 def chatter(engine: Engine) -> int:

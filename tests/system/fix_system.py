@@ -46,6 +46,7 @@ CODE = "one"
 
 def note(event, n):
     entry = {"event": event, "n": n, "pid": os.getpid(), "attempt": multiworker.current().attempt, "code": CODE}
+    entry["at"] = time.monotonic()
     os.write(LEDGER, json.dumps(entry).encode() + b"\\n")
 
 

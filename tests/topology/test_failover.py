@@ -78,12 +78,14 @@ def test_queues_of_one_child_may_lie_on_different_nodes(cluster: Cluster, start:
     assert json.loads(command(engine, "queue", "ls", "--json", *[w for name in names for w in ("--queue", name)]))
 
 
-def test_a_failover_by_hand_under_sentinels_loses_nothing_confirmed(sentinels: Sentinels, start: Start) -> None:
-    weathered(start(sentinels.url), Fault(sentinels.fail_over, sentinels.repair))
+def test_a_failover_by_hand_under_sentinels_loses_nothing_confirmed(private_sentinels: Sentinels, start: Start) -> None:
+    weathered(start(private_sentinels.url), Fault(private_sentinels.fail_over, private_sentinels.restart))
 
 
-def test_a_primary_that_is_killed_under_sentinels_loses_nothing_confirmed(sentinels: Sentinels, start: Start) -> None:
-    weathered(start(sentinels.url), Fault(sentinels.lose_primary, sentinels.repair))
+def test_a_primary_that_is_killed_under_sentinels_loses_nothing_confirmed(
+    private_sentinels: Sentinels, start: Start
+) -> None:
+    weathered(start(private_sentinels.url), Fault(private_sentinels.lose_primary, private_sentinels.restart))
 
 
 def test_a_failover_by_hand_in_a_cluster_loses_nothing_confirmed(cluster: Cluster, start: Start) -> None:

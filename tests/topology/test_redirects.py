@@ -135,26 +135,19 @@ def test_the_primary_that_the_sentinels_name_is_asked(sentinels: Sentinels, aske
     assert one.ask_confirmed(*PUSH, replicas=2) == 1, "there is but one replica"
 
 
-def test_a_primary_that_has_become_a_replica_is_left(sentinels: Sentinels, asker: Make) -> None:
-    # given
-    one = asker(sentinels.url)
-    one.ask(*PUSH)
-    before = sentinels.primary()
+def test_a_primary_that_has_become_a_replica_is_left(private_sentinels: Sentinels, asker: Make) -> None:
+    # given clients of the same primary
+    pusher, caller = asker(private_sentinels.url), asker(private_sentinels.url)
+    pusher.ask(*PUSH)
+    caller.ask(*DEPTHS)
+    before = private_sentinels.primary()
     # when
-    sentinels.fail_over()
-    before.ask("REPLICAOF", "127.0.0.1", sentinels.primary().port)
-    # then
-    assert one.ask(*PUSH) == 2
-    assert sentinels.primary().ask("LLEN", "jobs") == 2
-
-
-def test_a_script_that_a_replica_refuses_is_sent_to_the_primary(sentinels: Sentinels, asker: Make) -> None:
-    one = asker(sentinels.url)
-    one.ask(*PUSH)
-    before = sentinels.primary()
-    sentinels.fail_over()
-    before.ask("REPLICAOF", "127.0.0.1", sentinels.primary().port)
-    assert one.ask(*DEPTHS)[0] == 1
+    private_sentinels.fail_over()
+    before.ask("REPLICAOF", "127.0.0.1", private_sentinels.primary().port)
+    # then a refused push is sent on, and so is a script
+    assert pusher.ask(*PUSH) == 2
+    assert caller.ask(*DEPTHS)[0] == 2
+    assert private_sentinels.primary().ask("LLEN", "jobs") == 2
 
 
 def test_sentinels_that_do_not_know_the_service_are_named(sentinels: Sentinels, asker: Make) -> None:
@@ -178,20 +171,20 @@ def test_a_step_is_never_sent_on_by_itself(cluster: Cluster) -> None:
     assert asyncio.run(main()) == [1, 2]
 
 
-def test_what_a_deposed_primary_was_told_is_found_out_by_a_reconcile(sentinels: Sentinels) -> None:
+def test_what_a_deposed_primary_was_told_is_found_out_by_a_reconcile(private_sentinels: Sentinels) -> None:
     """The acknowledgement is lost, so the task is held by a worker that does not know: nobody would ever run it."""
 
     async def main() -> None:
         # given a task that the replica knows to be held
-        broker = Broker("jobs", Settings(redis=sentinels.url))
-        old = sentinels.primary()
-        (new,) = (node for node in sentinels.nodes if node is not old)
+        broker = Broker("jobs", Settings(redis=private_sentinels.url))
+        old = private_sentinels.primary()
+        (new,) = (node for node in private_sentinels.nodes if node is not old)
         assert await broker.register("w")
         old.ask("LPUSH", "jobs", "x")
         ((delivery, frame),) = (await broker.step(1, (), (), has_turn=False, others=0)).claims
         await until(lambda: new.ask("HEXISTS", KEYS.inflight("w"), delivery))
         # when it is acknowledged to a primary that is none any more
-        await asyncio.to_thread(sentinels.fail_over)
+        await asyncio.to_thread(private_sentinels.fail_over)
         assert (await broker.step(0, [delivery], (), has_turn=False, others=0)).acknowledged == 1
         await broker.upkeep()
         with pytest.raises(RedisUnavailable, match="another primary"):
