@@ -150,8 +150,9 @@ class Wire:
         return _connection(self._guide.options(place, parse_url), default)
 
     async def close(self) -> None:
-        """Hang up, in order."""
-        await self._hang_up()
+        """Hang up, in order: TLS says goodbye, and the loop may end right after this."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._connection.disconnect()
 
     async def _hang_up(self) -> None:
         await self._connection.disconnect(nowait=True)
