@@ -47,13 +47,13 @@ class Hand:
         self._numbers = numbers
         self._out = out
         self._settings = Settings(redis=field.url, stuck_timeout=field.plan.stuck)
-        self._steps, self._duties = Wire(field.url), Wire(field.url)
+        self._side = Wire(field.url)
         self._ended: set[str] = set()
-        self._broker = Broker(QUEUE, self._settings, self._steps, self._duties)
+        self._broker = Broker(QUEUE, self._settings)
 
     async def live(self) -> None:
         """Be one worker from its first word to its last."""
-        broker = self._broker = Broker(QUEUE, self._settings, self._steps, self._duties)
+        broker = self._broker = Broker(QUEUE, self._settings)
         self._ended.clear()
         while not await self._tried(lambda: broker.register(f"hand-{secrets.token_hex(8)}")):
             pass
@@ -103,15 +103,14 @@ class Hand:
 
     async def _say(self, command: Command, n: int) -> None:
         try:
-            await self._duties.ask(command)
+            await self._side.ask(command)
         except RedisUnavailable:
             self._field.unconfirmed.append(n)
         else:
             self._field.acknowledged.append(n)
 
     async def close(self) -> None:
-        for wire in (self._steps, self._duties):
-            await wire.close()
+        await self._side.close()
         await self._broker.close()
 
 
@@ -177,15 +176,15 @@ def reapers(field: Field) -> Bars:
 
     async def reap() -> int:
         settings = Settings(redis=field.url)
-        wires = [Wire(field.url) for _ in range(REAPERS)]
+        wire = Wire(field.url)
         for n in range(owners):
             worker, want = f"owner-{n}", field.plan.count // owners
-            await wires[0].ask(commands.register(KEYS, worker, 1))
+            await wire.ask(commands.register(KEYS, worker, 1))
             step = commands.step(KEYS, worker, 1, 1, want, [], [], largest=1000, has_turn=False, others=0)
-            assert len(commands.parse_step(await wires[0].ask(step)).claims) == want
-        await wires[0].ask(commands.upkeep(KEYS, 1))  # the first look begins a grace, here of a millisecond
+            assert len(commands.parse_step(await wire.ask(step)).claims) == want
+        await wire.ask(commands.upkeep(KEYS, 1))  # the first look begins a grace, here of a millisecond
         await asyncio.sleep(0.1)
-        brokers = [Broker(QUEUE, settings, wire, wire) for wire in wires]
+        brokers = [Broker(QUEUE, settings) for _ in range(REAPERS)]
 
         async def give_back(broker: Broker) -> int:
             count = 0
@@ -195,7 +194,7 @@ def reapers(field: Field) -> Bars:
             return count
 
         given_back = sum(await asyncio.gather(*map(give_back, brokers)))
-        await asyncio.gather(*[wire.close() for wire in wires])
+        await asyncio.gather(wire.close(), *[broker.close() for broker in brokers])
         return given_back
 
     given_back = asyncio.run(reap())

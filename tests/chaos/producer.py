@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
-
-from multiworker.worker.connections import sync_client
+from redis.retry import Retry
 
 QUEUE = "async_tasks"
 PAUSE = 0.02
@@ -55,7 +56,7 @@ class Producer(threading.Thread):
         """Numbers whose push got no answer."""
         self.refused = 0
         """Tasks that Redis has refused."""
-        self._client = sync_client(url)
+        self._client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=5)
         self._file = file
         self._first = first
         self._rate = rate
