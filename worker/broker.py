@@ -48,6 +48,11 @@ class Broker:
         """Monotonic ns at which a step last failed, or got no answer in time."""
         return self._steps.missed_at
 
+    @property
+    def lease(self) -> float:
+        """Seconds that Redis keeps a silent worker's tasks for it."""
+        return self._settings.lease
+
     async def register(self, worker: str) -> bool:
         """Make this worker known.
 
@@ -158,7 +163,8 @@ class Broker:
         Raises:
             RedisUnavailable: try again; it is safe to.
         """
-        return commands.parse_recover(await self._duties.ask(commands.recover(self._keys, worker, why, detail)))
+        command = commands.recover(self._keys, worker, why, detail, commands.outage_of(self._lease_ms))
+        return commands.parse_recover(await self._duties.ask(command))
 
     async def upkeep(self) -> list[str]:
         """Return the workers whose lease has run out; and see that this one talks to the primary.

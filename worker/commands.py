@@ -15,8 +15,9 @@ Command = tuple[str | bytes | int, ...]
 
 REPLY_BYTES = 8 * 1024 * 1024
 """Bytes of payload that one claim may bring, so that a child's memory is bounded; one task always fits."""
-OUTAGE_MS = 15_000
-"""A last upkeep older than this means that Redis was away, and that expired leases prove nothing."""
+OUTAGE_MS, SHORTEST_OUTAGE_MS = 15_000, 300
+"""A last upkeep older than this means that Redis was away, and that expired leases prove nothing: a third of the lease,
+within these bounds. It must be less than the lease, or an outage could end all leases without being noticed."""
 CONFIRM_MS = 1000
 """How long replicas may take to confirm a push; well below the time in which Redis has to answer."""
 TURN_MS = 30_000
@@ -134,14 +135,21 @@ def reconcile(keys: Keys, worker: str, no: int, lease_ms: int, known: Iterable[s
     return evalsha("reconcile", keys.of_worker(worker), worker, no, lease_ms, *known)
 
 
-def recover(keys: Keys, worker: str, why: Literal["dead", "left", "expired"], detail: str) -> Command:
+def recover(
+    keys: Keys, worker: str, why: Literal["dead", "left", "expired"], detail: str, outage_ms: int = OUTAGE_MS
+) -> Command:
     """See lua/recover.lua."""
-    return evalsha("recover", keys.of_worker(worker), worker, why, detail, OUTAGE_MS)
+    return evalsha("recover", keys.of_worker(worker), worker, why, detail, outage_ms)
 
 
 def upkeep(keys: Keys, lease_ms: int) -> Command:
     """See lua/upkeep.lua."""
-    return evalsha("upkeep", keys.of_worker(""), OUTAGE_MS, lease_ms)
+    return evalsha("upkeep", keys.of_worker(""), outage_of(lease_ms), lease_ms)
+
+
+def outage_of(lease_ms: int) -> int:
+    """Return the age in ms of the last upkeep from which on leases so long prove nothing."""
+    return max(SHORTEST_OUTAGE_MS, min(OUTAGE_MS, lease_ms // 3))
 
 
 def drained(keys: Keys) -> Command:

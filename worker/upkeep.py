@@ -17,8 +17,11 @@ from multiworker.worker.words import State, Why, Word
 
 log = logging.getLogger("multiworker.worker")
 
-INTERVAL = 5.0
-"""Seconds between two looks at leases; a third of the age at which a missing look means that Redis was away."""
+INTERVAL, LONG_LEASE = 5.0, 45.0
+"""Seconds between two looks at leases of that length or more, a third of the age at which a missing look means that
+Redis was away; shorter leases are looked at as much more often."""
+SHORTEST_INTERVAL = 0.1
+"""Seconds."""
 BOOKED_BY_OTHERS = 2_000_000_000
 """Nanoseconds that a sibling which has recovered a worker gets to write the worker's ledger down."""
 
@@ -37,6 +40,8 @@ class Upkeep:
         self._board = board
         self._tell_parent = tell_parent
         self._look = asyncio.Event()
+        shortest = min([LONG_LEASE, *(broker.lease for broker in brokers)])
+        self._interval = max(SHORTEST_INTERVAL, INTERVAL * shortest / LONG_LEASE)
 
     def look(self) -> None:
         """Look at the scoreboard now: the parent has marked somebody."""
@@ -52,7 +57,7 @@ class Upkeep:
             except RedisUnavailable as error:
                 log.debug("upkeep: %s", error)
             try:
-                async with asyncio.timeout(INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - spread over children
+                async with asyncio.timeout(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311 - spread over children
                     await self._look.wait()
             except TimeoutError:
                 continue

@@ -183,10 +183,14 @@ class Driver:
         return commands.parse_reconcile(raw)
 
     def recover(
-        self, worker: str, why: Literal["dead", "left", "expired"] = "dead", detail: str = "signal 9"
+        self,
+        worker: str,
+        why: Literal["dead", "left", "expired"] = "dead",
+        detail: str = "signal 9",
+        lease: int = LEASE_MS,
     ) -> Recovered | None:
         """One recover."""
-        raw = self.call(commands.recover(self.keys, worker, why, detail))
+        raw = self.call(commands.recover(self.keys, worker, why, detail, commands.outage_of(lease)))
         self.check()
         return commands.parse_recover(raw)
 

@@ -1,5 +1,7 @@
 """Who looks dead, and when that proves nothing."""
 
+import pytest
+
 from multiworker.worker.commands import OUTAGE_MS
 from tests.broker.driver import LEASE_MS, NOON, Driver
 
@@ -51,6 +53,22 @@ def test_a_short_pause_starts_none(timed: Driver) -> None:
     timed.upkeep()
     timed.clock = now + LEASE_MS
     assert timed.upkeep() == ["a", "b"]
+
+
+@pytest.mark.parametrize("lease", [3_000, 9_000, LEASE_MS, 10 * LEASE_MS])
+def test_an_outage_that_ends_all_leases_is_noticed_however_short_they_are(timed: Driver, lease: int) -> None:
+    """Otherwise the first one to connect again declares dead whoever is still to."""
+    beat = min(5000, lease // 9)
+    for timed.clock in range(NOON, NOON + 2 * lease, beat):
+        for worker in ("a", "b"):
+            timed.step(worker, lease=lease)
+        assert timed.upkeep(lease) == []
+    timed.push(b"x")
+    timed.step("b", 1, lease=lease)
+    timed.clock = NOON + 3 * lease + beat
+    assert timed.upkeep(lease) == []
+    assert timed.recover("b", "expired", lease=lease) is None
+    timed.step("b", 0, acks=list(timed.held("b")))
 
 
 def test_a_clock_that_jumps_back_names_nobody(timed: Driver) -> None:
