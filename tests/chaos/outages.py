@@ -42,6 +42,7 @@ def _restart(field: Field, end: Callable[[], None]) -> Bars:
         field.faults.append(Fault("redis ended", EVERYBODY, before, time.monotonic_ns(), deadly=False, reach=YOUNG))
         crashes.append(before)
         _measure_return(field)
+    producer.stop()
     lasting = "always" in field.server.options or end == field.server.stop
     young = [n for n, at in producer.pushed_at.items() if any(0 <= crash - at < YOUNG * 1e9 for crash in crashes)]
     return Bars(duplicates=not lasting, beside=not lasting, forgotten=() if lasting else young, accounts=lasting)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from multiworker.worker.message import SUSPECT
 from tests.chaos.ledger import ACK_TIME, Fault, Run, Verdict, check, longest_silence
 
 _ENDS = ("done", "retried", "dead", "given back", "in flight")
@@ -56,7 +57,7 @@ class Bars:
     """What a scenario allows.
 
     Args:
-        recovery: seconds from a fault to the new start of its tasks, p99; None for any.
+        recovery: seconds from a fault to the new start of its tasks, p99, but for suspects; None for any.
         silence: seconds in which a living child began nothing; None for any.
         duplicates: tasks may run again after a fault that explains it.
         beside: a new run may begin beside one whose process was stopped, or which Redis forgot.
@@ -154,13 +155,23 @@ def _of_runs(verdict: Verdict, bars: Bars) -> list[Line]:
 
 
 def _of_recovery(verdict: Verdict, bars: Bars) -> list[Line]:
-    waits = sorted(restart.seconds for restart in verdict.restarts)
+    suspected: list[float] = []
+    waits: list[float] = []
+    faults: Counter[int] = Counter()
+    for restart in sorted(verdict.restarts, key=lambda one: one.again.start):
+        faults[restart.first.task] += 1
+        (waits if faults[restart.first.task] < SUSPECT else suspected).append(restart.seconds)
+    lines = [Line("fault to new start", *_of_waits(waits, bars.recovery))]
+    return lines + ([Line("  of suspects, which run alone", _of_waits(suspected, None)[0])] if suspected else [])
+
+
+def _of_waits(waits: list[float], most: float | None) -> tuple[str, bool]:
     if not waits:
-        return [Line("fault to new start", "nothing was in flight")]
+        return "nothing was in flight", True
+    waits = sorted(waits)
     p50, p99 = (waits[min(len(waits) - 1, int(len(waits) * share))] for share in (0.5, 0.99))
-    bar = f" (p99 at most {bars.recovery:g} s)" if bars.recovery else ""
-    said = f"p50 {p50:.3f} s, p99 {p99:.3f} s, longest {waits[-1]:.3f} s{bar}"
-    return [Line("fault to new start", said, bars.recovery is None or p99 <= bars.recovery)]
+    bar = f" (p99 at most {most:g} s)" if most else ""
+    return f"p50 {p50:.3f} s, p99 {p99:.3f} s, longest {waits[-1]:.3f} s{bar}", most is None or p99 <= most
 
 
 def _of_children(seen: Evidence, bars: Bars) -> list[Line]:

@@ -12,6 +12,7 @@ import dataclasses
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -68,8 +69,9 @@ def main() -> int:
         keep = f"{given.keep}/{name}" if given.keep else ""
         try:
             judgement = fight(scenario, plan, keep)
-        except Missing as missing:
-            print(f"FAIL  {missing}", flush=True)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the others are to run
+            trouble = error if isinstance(error, Missing) else "".join(traceback.format_exception(error))
+            print(f"FAIL  {trouble}", flush=True)
             rows.append(f"| {name} |{' |' * 10} FAIL: it did not come to its end |")
             failed = True
         else:

@@ -39,8 +39,8 @@ SCENARIOS = {
     ),
     "stopped-children": Scenario(
         kills.stopped_children,
-        Plan(seconds=20, every=1, procs=2, stuck=20, rate=500),
-        Plan(**FEW | {"parents": 2}, seconds=1, every=0.5, stuck=2),
+        Plan(seconds=60, every=1, procs=2, stuck=20, rate=100, shortest=0.5, longest=2),
+        Plan(**FEW | {"parents": 2}, seconds=1, every=0.5, stuck=2, shortest=0.05, longest=0.5),
     ),
     "blocked-loop": Scenario(
         kills.blocked_loop,
