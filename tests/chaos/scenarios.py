@@ -63,6 +63,12 @@ SCENARIOS = {
         Plan(**FEW, seconds=2, every=0.5, hold=0.3),
         LASTING,
     ),
+    "outlived-leases": Scenario(
+        outages.ended_redis,
+        Plan(seconds=40, every=2, hold=7, stuck=3, parents=1, rate=30, shortest=4, longest=9),
+        Plan(**FEW | {"procs": 3, "rate": 30}, seconds=3, every=1, hold=3, stuck=1, shortest=2, longest=4),
+        LASTING,
+    ),
     "killed-redis": Scenario(
         outages.killed_redis,
         Plan(every=10, hold=1, procs=2, rate=500),
