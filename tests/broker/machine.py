@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import hypothesis.strategies as st
 import redis
@@ -13,61 +13,27 @@ from multiworker.worker import commands
 from multiworker.worker.commands import OUTAGE_MS, TURN_MS, Command, Settle
 from tests.broker.driver import NOON, Driver, Edit
 from tests.broker.history import BYTES_AT
-from tests.broker.reference import Books, Limits, Reference, payload_of, weight
+from tests.broker.reference import Books, Reference, payload_of, weight
 from tests.broker.reference_step import Step
-
-LIMITS = Limits()
-SMALL = (
-    Edit("local WHOLE, HEAD = 1048576, 4096", f"local WHOLE, HEAD = {LIMITS.whole}, {LIMITS.head}"),
-    Edit("DEAD_MOST_BYTES = 100000, 268435456", f"DEAD_MOST_BYTES = {LIMITS.letters}, {LIMITS.letter_bytes}"),
-    Edit("local CHUNK, MOST_CHUNKS = 20, 64", f"local CHUNK, MOST_CHUNKS = {LIMITS.chunk}, {LIMITS.chunks}", "step"),
+from tests.broker.snapshot import PARTS, snapshot
+from tests.broker.strategies import (
+    BRIEF_MS,
+    ENDINGS,
+    LARGEST,
+    LEASE_MS,
+    LIMITS,
+    SMALL,
+    WORKERS,
+    Ask,
+    Ending,
+    a_number,
+    a_worker,
+    endings,
+    fates,
+    headers,
+    payloads,
+    some,
 )
-LEASE_MS, BRIEF_MS, LARGEST = 45_000, 1_000, 20
-WORKERS = (b"a", b"b", b"c")
-PARTS = (
-    "queue",
-    "handoff",
-    "scheduled",
-    "priority",
-    "suspects",
-    "letters",
-    "counters",
-    "workers",
-    "books",
-    "oversized",
-)
-
-Ending = tuple[Literal["retry", "dead"], int | str, str]
-ENDINGS: dict[str, Ending] = {
-    "retry": ("retry", 0, ""),
-    "later": ("retry", 5_000, ""),
-    "dead": ("dead", "rejected", "x" * 150),
-    "dead, told briefly": ("dead", "rejected", ""),
-}
-
-a_worker = st.sampled_from(WORKERS)
-payloads = st.sampled_from((b"A", b"B", b"", b"x\ny", b"1 2 3\nz", b"t 1 0\n", b"\x00\xff", b"m" * 25, b"L" * 40))
-headers = st.sampled_from(
-    (b"f%d 1 0\n", b"f%d 3 1\n", b"f%d 2 2\n", b"f%d 1 4 \n", b"f%d 1 4\n", b"f%d 007 01\n", b"g%d", b"g%d 1\n")
-)
-fates = st.lists(st.sampled_from(("ack", "ack", "retry", "later", "dead", "keep", "keep")), min_size=6, max_size=6)
-some = st.lists(st.integers(0, 5), max_size=4)
-a_number = st.sampled_from(("next",) * 8 + ("again", "old", "far"))
-endings = st.sampled_from(list(ENDINGS.values()))
-
-
-class Ask(NamedTuple):
-    """A step's arguments."""
-
-    worker: bytes
-    no: int
-    want: int
-    acks: Sequence[bytes] = ()
-    settles: Sequence[Settle] = ()
-    lease: int = LEASE_MS
-    budget: int = 10**6
-    has_turn: bool = False
-    others: int = 0
 
 
 class Protocol(RuleBasedStateMachine):
@@ -86,7 +52,7 @@ class Protocol(RuleBasedStateMachine):
         self.pushed: Counter[bytes] = Counter()
         self._unique = count()
         self._numbers = dict.fromkeys(WORKERS, 0)
-        self._entries: list[bytes] = []
+        self._entries: list[str] = []
 
     @initialize(proven=st.booleans())
     def begin(self, proven: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
@@ -269,7 +235,8 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def both_are_alike(self) -> None:
-        found = self._snapshot()
+        found = snapshot(self.driver)
+        self._entries = found["entries"]
         for part in PARTS:
             assert found[part] == getattr(self.reference, part), part
         self._count(found)
@@ -287,21 +254,6 @@ class Protocol(RuleBasedStateMachine):
             places += map(payload_of, books.held.values())
         assert Counter(map(known_by, (*places, *self.reference.left))) == self.pushed
         assert found["counters"].get(b"dead_bytes", 0) == sum(map(weight, found["letters"]))
-
-    def _snapshot(self) -> dict[str, Any]:
-        """Redis, in the form that the reference has."""
-        seen, keys = self.driver.everything(), self.driver.keys
-        stream = seen.get(keys.dead, [])
-        self._entries = [entry for entry, _ in stream]
-        prefix = keys.oversized("").encode()
-        return {
-            **{name: seen.get(getattr(keys, name), [])[::-1] for name in ("queue", "handoff", "suspects")},
-            **{name: _numbers(seen.get(getattr(keys, name), [])) for name in ("scheduled", "priority", "workers")},
-            "letters": [_pairs(fields) for _, fields in stream],
-            "counters": _numbers(seen.get(keys.counters, [])),
-            "books": {name.encode(): _books(fields) for name, fields in self.driver.inflight_hashes().items()},
-            "oversized": {key.removeprefix(prefix) for key in self.driver.do("KEYS", prefix + b"*")},
-        }
 
     def _call(self, command: Command) -> Any:
         return self.driver.call(command)
@@ -349,7 +301,7 @@ class Protocol(RuleBasedStateMachine):
         return held[place] if place < len(held) else b"9999.%d" % place
 
     def _entry(self, number: int) -> str:
-        return self._entries[number].decode() if number < len(self._entries) else "1-1"
+        return self._entries[number] if number < len(self._entries) else "1-1"
 
     def _forge(self, header: bytes, payload: bytes) -> bytes:
         frame = header % next(self._unique) + payload
@@ -360,16 +312,3 @@ class Protocol(RuleBasedStateMachine):
 def known_by(payload: bytes) -> bytes:
     """A payload, or the head that is kept of a large one."""
     return payload if len(payload) <= LIMITS.whole else payload[: LIMITS.head]
-
-
-def _pairs(flat: Sequence[Any]) -> dict[bytes, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _numbers(flat: Sequence[bytes]) -> dict[bytes, int]:
-    return {name: int(number) for name, number in _pairs(flat).items()}
-
-
-def _books(flat: dict[bytes, bytes]) -> Books:
-    meta = {name: int(flat.pop(name)) for name in (b"no", b"claimed", b"done", b"retried", b"dead")}
-    return Books(**{name.decode(): number for name, number in meta.items()}, held=flat)
