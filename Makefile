@@ -13,7 +13,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types layers cover pytest unit broker system model bench clean audit chaos
+.PHONY: help demo test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -58,6 +58,9 @@ model: $(VENV)/.ready-dev ## the claim protocol in wide bounds, and its scripts 
 
 chaos: $(VENV)/.ready-dev ## every chaos scenario in full, half an hour; the results go to chaos.md
 	$(RUN)python tests/chaos/run.py all --report chaos.md
+
+fuzz: $(VENV)/.ready-dev ## a million damaged payloads against a strict reader of JSON
+	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py

@@ -20,7 +20,7 @@ from tests.proxy import Proxy
 ROLES = ("worker", "producer", "pusher", "operator")
 USERS = {"test_client": "producer", "test_cli": "operator", "test_operate": "operator", "test_connections": ""}
 """Test file -> the Redis user of what it tests, if not a worker; connections are tried with commands of all kinds."""
-QUEUES = ("async_tasks", "jobs", "other", "later", "filed", "q0", "q1", "q2")
+QUEUES = ("async_tasks", "jobs", "other", "others", "later", "filed", "q0", "q1", "q2")
 """Lists that these users may use."""
 
 

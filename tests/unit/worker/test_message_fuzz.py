@@ -1,23 +1,22 @@
-"""The decoder against a plain, strict reader of JSON, on made and on damaged texts."""
+"""Decoder and frame parser against plain, strict readers, on made and on damaged texts; `make fuzz` is the long run."""
 
+import contextlib
 import json
-import math
+import random
+import re
+import time
+import tracemalloc
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from multiworker.worker import message
 from multiworker.worker.errors import PayloadError
-from multiworker.worker.message import MAX_DEPTH, decode, valid_name
+from tests import fuzz
+from tests.strict import check, check_frame
 
-SEEDS = (
-    b'{"type":"ok","data":{"to":"a@b.c","n":[1,2.5,-3e4,true,null]},"id":"7"}',
-    b'{"type":"ok","data":[{"a":{"b":[[],{}]}},"\\ud83d\\ude00\\u0041\\n"]}',
-    b'{"data":":","type":"x:y\\":z","type ":0}',
-    '{"type":"\u90ae\u4ef6","data":"\u00e9\U0001f600"}'.encode(),
-    b'{"type":"ok","data":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}",
-    b'{"type":"ok","data":1e308,"x":-0.0,"y":123456789012345678901234567890}',
-)
 KEYS = st.sampled_from(["type", "data", "id", "a", "b", "", ":", '"', "\u00e9"])
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8) | KEYS
 
@@ -44,50 +43,6 @@ def write(value: Any, space: str) -> str:
     return json.dumps(value, ensure_ascii=len(space) == 0)
 
 
-def refuse(text: str) -> Any:
-    raise ValueError(text)
-
-
-def finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else refuse(text)
-
-
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(pairs) if len(dict(pairs)) == len(pairs) else refuse("duplicate")
-
-
-def depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
-
-
-def strictly(payload: bytes) -> dict[str, Any] | None:
-    """What a payload is by the letter: the task, or None if it is none."""
-    try:
-        text = payload.decode()
-        value = json.loads(text, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
-        json.dumps(value, ensure_ascii=False).encode()  # lone surrogates cannot be
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or depth(value) > MAX_DEPTH:
-        return None
-    kind = value.get("type")
-    return value if isinstance(kind, str) and valid_name(kind) else None
-
-
-def judged(payload: bytes) -> dict[str, Any] | None:
-    try:
-        return decode(payload)
-    except PayloadError:
-        return None
-
-
-def check(payload: bytes) -> None:
-    """repr tells 1 from 1.0 and True, and 0.0 from -0.0."""
-    assert repr(judged(payload)) == repr(strictly(payload))
-
-
 @settings(FUZZ, max_examples=300)  # they take long to make
 @given(value=objects(VALUES), kind=st.none() | st.text(max_size=5), space=st.sampled_from(["", " ", "\n\t "]))
 def test_made_texts_are_judged_as_a_strict_reader_judges_them(value: Pairs, kind: str | None, space: str) -> None:
@@ -98,7 +53,7 @@ def test_made_texts_are_judged_as_a_strict_reader_judges_them(value: Pairs, kind
 
 @FUZZ
 @given(
-    seed=st.sampled_from(SEEDS),
+    seed=st.sampled_from(fuzz.SEEDS),
     edits=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3), st.integers(0, 255)), min_size=1, max_size=4),
 )
 def test_damaged_texts_are_judged_as_a_strict_reader_judges_them(
@@ -122,3 +77,57 @@ def test_damaged_texts_are_judged_as_a_strict_reader_judges_them(
 @given(payload=st.binary(max_size=64))
 def test_any_bytes_are_a_task_or_a_payload_error(payload: bytes) -> None:
     check(payload)
+
+
+@FUZZ
+@given(raw=st.binary(max_size=64) | st.from_regex(rb"[a-z.]{1,3}( [0-9]{1,3}){1,4}\n.*", fullmatch=True))
+def test_any_bytes_are_a_frame(raw: bytes) -> None:
+    check_frame(raw)
+
+
+CASES = 20_000
+
+
+def test_damaged_payloads_and_frames_are_judged_by_the_letter() -> None:
+    assert fuzz.run(CASES, seed=random.randrange(2**32)).findings == []
+
+
+def test_the_fuzzer_makes_tasks_and_all_kinds_of_faults() -> None:
+    seen = fuzz.run(CASES, seed=1).verdicts
+    assert seen["a task"] > CASES / 50
+    reasons = {"not json", "not utf-8", "not an object", "no type", "bad type", "duplicate key", "too deep"}
+    assert reasons <= set(seen), seen
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("_check_structure", lambda task, payload: None),
+        ("valid_name", lambda name: True),
+        ("_decode_json", json.loads),
+        ("_HEADER", re.compile(rb"(\S{1,500}) (\d{1,9}) (\d{1,9})(?: (\d{1,12}))?")),
+    ],
+    ids=lambda fault: fault[0],
+)
+def test_the_fuzzer_finds_a_decoder_that_lets_things_through(
+    monkeypatch: pytest.MonkeyPatch, fault: tuple[str, Any]
+) -> None:
+    monkeypatch.setattr(message, *fault)
+    assert fuzz.run(CASES, seed=2).findings
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 256 * 1024])
+def test_damaged_large_payloads_cost_bounded_time_and_memory(size: int) -> None:
+    """In seconds of the processor, which others do not stretch; a cost of the length squared would take minutes."""
+    source = random.Random(size)
+    for seed in fuzz.SEEDS:
+        payload = fuzz.damaged(source, seed * (size // len(seed)), edits=20)
+        tracemalloc.start()
+        started = time.process_time()
+        with contextlib.suppress(PayloadError):
+            message.decode(payload)
+        spent = time.process_time() - started
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert spent < 2, seed
+        assert peak < 40 * size, seed
