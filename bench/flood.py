@@ -33,7 +33,7 @@ def measure(directory: Path, client: redis.Redis, payload: bytes, tasks: int) ->
     with lib.multiworker(directory, *OPTIONS, **lib.metered(meter.path)) as process:
         code = process.wait(600)
     spent = time.monotonic() - started
-    dead = int(client.xlen("{" + lib.QUEUE + "}:dead"))  # type: ignore[arg-type]
+    dead = int(client.xlen("{" + lib.QUEUE + "}:dead"))
     if code or meter.total() + dead != tasks:
         raise RuntimeError(f"exit code {code}, {meter.total()} done, {dead} dead of {tasks}")
     return tasks / spent

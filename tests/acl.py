@@ -12,7 +12,8 @@ from pathlib import Path
 from multiworker.worker.keys import Keys
 
 WORKER = Path(__file__).parents[1] / "worker"
-SENDERS = {"worker": ("broker.py", "client/encode.py"), "producer": ("client/encode.py",), "operator": ("operate.py",)}
+PRODUCER = ("client/encode.py", "connections.py")
+SENDERS = {"worker": ("broker.py", *PRODUCER), "producer": PRODUCER, "operator": ("operate.py",)}
 """Which modules build the commands of each user; a handler may send tasks as well."""
 INDIRECT = {"letters": {"XRANGE", "XREVRANGE"}}
 """Commands that a script calls by a variable."""
