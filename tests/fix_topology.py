@@ -243,14 +243,24 @@ class Cluster:
     def _table(self, node: Node) -> list[list[str]]:
         return [line.split() for line in node.ask("CLUSTER", "NODES").splitlines()]
 
-    def primary_of(self, key: str, among: list[Node] | None = None) -> Node:
-        """Return the node that serves a key, as one that runs sees it."""
+    def primary_of(self, key: str) -> Node:
+        """Return the node that serves a key, as soon as the first that runs sees one."""
+        found: list[Node] = []
+
+        def look() -> bool:
+            found[:] = self._seen(next(node for node in self.nodes if node.runs), key)
+            return bool(found)
+
+        sync_until(look)
+        return found[0]
+
+    def _seen(self, asked: Node, key: str) -> list[Node]:
+        """Return the node that serves a key in the eyes of another; for a moment of a failover there may be none."""
         slot = key_slot(key.encode())
-        asked = next(node for node in among or self.nodes if node.runs)
         for first, last, (_, port, *_), *_ in asked.ask("CLUSTER", "SLOTS"):
             if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == port)
-        raise LookupError(key)
+                return [node for node in self.nodes if node.port == port]
+        return []
 
     def replica_of(self, primary: Node) -> Node:
         """Return a primary's replica."""
@@ -262,7 +272,7 @@ class Cluster:
         """Have the replica of a key's node take over in order, and wait until it has."""
         before = self.primary_of(key)
         self.replica_of(before).ask("CLUSTER", "FAILOVER")
-        sync_until(lambda: all(self.primary_of(key, [node]) is not before for node in self.nodes))
+        sync_until(lambda: all(self._seen(node, key) not in ([], [before]) for node in self.nodes))
 
     def lose_primary(self, key: str) -> None:
         """Kill the node of a key, and wait until its replica has taken over."""
@@ -289,7 +299,7 @@ class Cluster:
             source.ask("MIGRATE", HOST, target.port, "", 0, 5000, "KEYS", *keys)
         for node in (target, source, *(node for node in self.primaries() if node not in {target, source})):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", owner)
-        sync_until(lambda: all(self.primary_of(key, [node]) is target for node in self.nodes if node.runs))
+        sync_until(lambda: all(self._seen(node, key) == [target] for node in self.nodes if node.runs))
 
 
 def _running(made: Any, directory: Path) -> Iterator[Any]:

@@ -150,6 +150,16 @@ def test_a_primary_that_has_become_a_replica_is_left(private_sentinels: Sentinel
     assert private_sentinels.primary().ask("LLEN", "jobs") == 2
 
 
+def test_a_primary_that_says_it_is_none_is_not_asked(private_sentinels: Sentinels, asker: Make) -> None:
+    # given a server that the sentinels take for the primary
+    named = private_sentinels.primary()
+    (other,) = (node for node in private_sentinels.nodes if node is not named)
+    named.ask("REPLICAOF", "127.0.0.1", other.port)
+    # then even what a replica would answer is refused
+    with pytest.raises(RedisUnavailable, match=f"{named.port} is not a primary, or not yet"):
+        asker(private_sentinels.url).ask(*LENGTH)
+
+
 def test_sentinels_that_do_not_know_the_service_are_named(sentinels: Sentinels, asker: Make) -> None:
     with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:\d+: .*no primary that is called other"):
         asker(sentinels.url.replace("/main/", "/other/")).ask(*PUSH)
