@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.storm import OPTIONS, Fault, Outcome, weather
-from tests.fix_topology import Cluster, Sentinels
+from tests.fix_cluster import Cluster
+from tests.fix_topology import Sentinels
 from tests.system.fix_system import QUEUE, Engine
 from tests.waiting import sync_until
 

@@ -10,7 +10,8 @@ from multiworker import NotConfirmed
 from multiworker.worker import commands
 from multiworker.worker.client import Client
 from multiworker.worker.client.line import MOST_WIRES
-from tests.fix_topology import Cluster, Sentinels
+from tests.fix_cluster import Cluster
+from tests.fix_topology import Sentinels
 
 pytestmark = pytest.mark.xdist_group("topology")
 

@@ -10,7 +10,8 @@ import pytest
 from multiworker.worker.client import Client
 from multiworker.worker.errors import Exit
 from tests.chaos.storm import OPTIONS, Fault, weather
-from tests.fix_topology import Cluster, Sentinels
+from tests.fix_cluster import Cluster
+from tests.fix_topology import Sentinels
 from tests.system.fix_system import QUEUE, Engine, multiworker
 
 pytestmark = pytest.mark.xdist_group("topology")

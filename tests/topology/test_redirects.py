@@ -13,7 +13,8 @@ from multiworker.worker.connections import FreshWire, Wire
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.keys import Keys
 from multiworker.worker.settings import Settings
-from tests.fix_topology import Cluster, Sentinels
+from tests.fix_cluster import Cluster
+from tests.fix_topology import Sentinels
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("topology")

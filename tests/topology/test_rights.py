@@ -12,7 +12,8 @@ from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.keys import Keys
 from multiworker.worker.settings import Settings
 from tests import acl
-from tests.fix_topology import Cluster, Node, Sentinels
+from tests.fix_cluster import Cluster
+from tests.fix_topology import Node, Sentinels
 
 pytestmark = pytest.mark.xdist_group("topology")
 

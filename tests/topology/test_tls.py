@@ -15,7 +15,8 @@ from multiworker.worker import guide
 from multiworker.worker.caller import Caller
 from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Exit, RedisUnavailable
-from tests.fix_topology import HOST, SLOTS, Node, free_ports
+from tests.fix_cluster import SLOTS
+from tests.fix_topology import HOST, Node, free_ports
 from tests.system.fix_system import Engine, multiworker
 from tests.waiting import sync_until
 
