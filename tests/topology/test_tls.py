@@ -1,6 +1,7 @@
 """TLS: a server is talked to only if its certificate is good, by workers, producers and commands alike."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from multiworker.worker.caller import Caller
 from multiworker.worker.connections import Wire
 from multiworker.worker.errors import Exit, RedisUnavailable
 from tests.fix_cluster import SLOTS
+from tests.fix_redis import find_server
 from tests.fix_topology import HOST, Node, free_ports
 from tests.system.fix_system import Engine, multiworker
 from tests.waiting import sync_until
@@ -53,8 +55,17 @@ def write(directory: Path, name: str, certificate: trustme.LeafCert) -> tuple[Pa
     return chain, key
 
 
+@pytest.fixture(scope="session")
+def tls_server() -> None:
+    """Sees to it that the server can speak TLS; Debian's can. If not, tests are skipped, or fail under CI."""
+    faulty = b"tls-port 0\nport none\n"
+    said = subprocess.run([find_server(), "-"], input=faulty, capture_output=True, check=False)
+    if b"'tls-port" in said.stdout + said.stderr:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("this redis-server was built without TLS")
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
+def serve(tls_server: None, tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
     """Starts servers with a certificate."""
     made: list[Node] = []
 
