@@ -94,7 +94,7 @@ class Sentinels:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         first, second, *self.ports = free_ports(5)
-        self.nodes = [Node(directory / "a", first), Node(directory / "b", second, "--replicaof", f"{HOST} {first}")]
+        self.nodes = [Node(directory / "a", first), Node(directory / "b", second, "--replicaof", HOST, str(first))]
         self._watchers: list[subprocess.Popen[bytes]] = []
         self.url = f"redis+sentinel://{','.join(f'{HOST}:{port}' for port in self.ports)}/{SERVICE}/0"
 
