@@ -58,6 +58,7 @@ model: $(VENV)/.ready-dev ## the claim protocol in wide bounds, and its scripts 
 
 chaos: $(VENV)/.ready-dev ## every chaos scenario in full, half an hour; the results go to chaos.md
 	$(RUN)python tests/chaos/run.py all --report chaos.md
+	$(RUN)python tests/chaos/failover.py
 
 fuzz: $(VENV)/.ready-dev ## a million damaged payloads against a strict reader of JSON
 	$(BIN)/python -m tests.fuzz

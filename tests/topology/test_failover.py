@@ -42,10 +42,13 @@ def command(engine: Engine, *words: str) -> str:
 
 
 def weathered(engine: Engine, *faults: Fault) -> None:
+    """Push and work through faults: no confirmed task is lost, no child ends, and none floods the log."""
+    children = engine.until_ready(2)
     outcome = weather(engine, list(faults))
     print(outcome)
     assert outcome.lost == [], f"{outcome}\n{engine.text()}"
     assert outcome.chatter <= 1, f"{outcome}\n{engine.text()}"
+    assert engine.until_ready(2) == children, engine.text()
     assert engine.stop() == Exit.OK
 
 
