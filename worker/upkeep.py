@@ -69,9 +69,15 @@ class Upkeep:
         Raises:
             RedisUnavailable: not all of them could be.
         """
+        trouble: RedisUnavailable | None = None
         for record in self._board.present:
             if record[Word.STATE] == State.LOST and record[Word.RECOVERER] in (0, os.getpid()):
-                await self._recover(record)
+                try:
+                    await self._recover(record)
+                except RedisUnavailable as error:
+                    trouble = error  # one that cannot be must not keep the others from it
+        if trouble:
+            raise trouble
 
     async def _recover_told(self) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from multiworker.worker.commands import Settle
 
 SUSPECT_AFTER, DEAD_AFTER = 2, 5
-_FRAME = re.compile(rb"([A-Za-z0-9.:_-]+) (\d+) (\d+) ?(\d*)\n(.*)", re.DOTALL)
+_FRAME = re.compile(rb"([A-Za-z0-9.:_-]+) (\d{1,9}) (\d{1,9})(?!\d) ?(\d{0,12})\n(.*)", re.DOTALL)
 
 
 class Limits(NamedTuple):

@@ -176,6 +176,16 @@ def test_books_that_somebody_spoiled_mend_themselves(redis_client: redis.Redis) 
     assert len(kept(driver)) == 9
 
 
+def test_a_sum_that_is_no_number_buries_nothing_twice(redis_client: redis.Redis) -> None:
+    driver = capped(redis_client, 100, 50_000)
+    bury(driver, b"a")
+    driver.spoiled_books = True
+    driver.client.hset(driver.keys.counters, "dead_bytes", "spoiled")
+    bury(driver, b"b")
+    assert kept(driver) == [b"a", b"b"]
+    assert driver.held("a") == {}
+
+
 def test_after_any_sequence_the_caps_hold_and_the_books_are_right(redis_client: redis.Redis) -> None:
     driver = capped(redis_client, 8, 10_000)
     chance = random.Random(3)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import redis
 
 from multiworker.worker import upkeep
 from multiworker.worker.broker import Broker
@@ -90,6 +91,23 @@ def test_a_dead_siblings_tasks_are_given_back_and_its_books_closed(
     assert (record[Word.STATE], duties.told) == (State.SETTLED, 1)
     books = {"claimed": 2, "done": 1, "retried": 0, "dead": 0, "given_back": 1, "in_flight": 0}
     assert board.ledger() == books, "what Redis knows, not what was written last before the death"
+
+
+def test_one_sibling_that_cannot_be_recovered_does_not_keep_others_from_it(
+    driver: Driver, redis_url: str, board: Scoreboard
+) -> None:
+    # given two dead siblings, and a string in the place of the in-flight hash of the first
+    driver.push(b"x")
+    driver.step("b", 1)
+    redis.Redis.from_url(redis_url).set(driver.keys.inflight("a"), "not ours")
+    lost(board, "a")
+    second = lost(board, "b")
+    # when
+    with pytest.raises(RedisUnavailable, match="WRONGTYPE"):
+        recover_once(redis_url, board)
+    # then
+    assert second[Word.STATE] == State.SETTLED
+    assert list(driver.scheduled()) == [b"b.1.1 1 1\nx"]
 
 
 def test_a_death_on_purpose_counts_for_no_task(driver: Driver, redis_url: str, board: Scoreboard) -> None:

@@ -156,3 +156,15 @@ def test_a_thousand_are_given_back(driver: Driver) -> None:
     recovered = driver.recover("a")
     assert recovered
     assert recovered.given_back == 1000
+
+
+@pytest.mark.parametrize("header", ["t.1 1 1000000000000000", "t.1 1000000000000000 1", "t.1 1 0 1000000000000000"])
+def test_a_forged_number_that_lua_cannot_write_does_not_keep_a_dead_worker(driver: Driver, header: str) -> None:
+    """As 1e+15 it would be a header that nobody can read, and recover would fail for ever."""
+    forged = header.encode() + b"\npay"
+    driver.pushed[forged] += 1
+    driver.client.zadd(driver.keys.scheduled, {forged: 1})
+    driver.register("a")
+    assert driver.claim("a") == [forged]
+    assert driver.recover("a")
+    assert driver.claim("b") == [forged]

@@ -33,6 +33,8 @@ end
 
 local function split(frame)
   local id, attempt, crashes, size, payload = frame:match('^([%w%.:_-]+) (%d+) (%d+) ?(%d*)\n(.*)$')
+  -- Longer numbers are forged; Lua would write them as 1e+15, which nobody can read any more.
+  if not id or #attempt > 9 or #crashes > 9 or #size > 12 then return nil end
   return id, attempt, crashes, size, payload
 end
 
@@ -59,6 +61,7 @@ end
 local function cap_dead(newest)
   local letters = call('XLEN', DEAD)
   if letters == 1 then call('HSET', COUNTERS, 'dead_bytes', newest) return end
+  if not tonumber(call('HGET', COUNTERS, 'dead_bytes') or 0) then call('HSET', COUNTERS, 'dead_bytes', 0) end -- spoiled
   local kept, bytes = letters, call('HINCRBY', COUNTERS, 'dead_bytes', newest)
   while kept > 1 and (kept > DEAD_MOST or bytes > DEAD_MOST_BYTES) do
     local oldest = call('XRANGE', DEAD, '-', '+', 'COUNT', 1)[1]

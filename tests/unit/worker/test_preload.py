@@ -50,7 +50,7 @@ def test_a_plain_process_can_be_forked(before: str, tmp_path: Path) -> None:
     ("before", "found"),
     [
         (
-            "threading.Thread(target=sys.stdin.read, name='refresher', daemon=True).start()",
+            "threading.Thread(target=threading.Event().wait, name='refresher', daemon=True).start()",
             "2 threads (refresher beside the main one)",
         ),
         (LISTEN + "one = socket.create_connection(('127.0.0.1', port))", "an open connection to 127.0.0.1 port "),
