@@ -65,8 +65,8 @@ SCENARIOS = {
     ),
     "outlived-leases": Scenario(
         outages.ended_redis,
-        Plan(seconds=40, every=2, hold=7, stuck=3, parents=1, rate=30, shortest=4, longest=9),
-        Plan(**FEW | {"procs": 3, "rate": 30}, seconds=3, every=1, hold=3, stuck=1, shortest=2, longest=4),
+        Plan(seconds=40, every=2, hold=7, stuck=3, parents=1, rate=10, shortest=4, longest=9),
+        Plan(**FEW | {"procs": 3, "rate": 15}, seconds=3, every=1, hold=3, stuck=1, shortest=2, longest=4),
         LASTING,
     ),
     "killed-redis": Scenario(
