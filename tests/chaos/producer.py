@@ -82,13 +82,13 @@ class Producer(threading.Thread):
                 self._push(numbers, file)
 
     def _batches(self) -> Iterator[Sequence[int]]:
-        size, start = max(1, round(self._rate * PAUSE)), 0
+        size, start, pause = max(1, round(self._rate * PAUSE)), 0, max(PAUSE, 1 / self._rate)
         limit = self.limit or 10_000_000
         while start < limit and not self._over.is_set():
             end = min(limit, start + size)
             yield range(start, end)
             start = end
-            self._over.wait(PAUSE)
+            self._over.wait(pause)
 
     def _push(self, numbers: Sequence[int], file: Any) -> None:
         tasks = [self._task(n) for n in numbers]
