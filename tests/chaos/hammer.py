@@ -53,6 +53,7 @@ class Hand:
 
     async def live(self) -> None:
         """Be one worker from its first word to its last."""
+        await self._broker.close()
         broker = self._broker = Broker(QUEUE, self._settings)
         self._ended.clear()
         while not await self._tried(lambda: broker.register(f"hand-{secrets.token_hex(8)}")):
