@@ -9,6 +9,7 @@ from tests.chaos.field import Field
 from tests.chaos.ledger import Fault
 from tests.chaos.report import Bars, Line
 
+GIVEN_UP = "was silent too long"
 WAYS = ("kill", "segfault", "exit", "abort", "hang")
 
 
@@ -55,10 +56,13 @@ def stopped_children(field: Field) -> Bars:
             time.sleep(short)
         briefly = field.faults.pop()
         field.notes.append(Line("stopped briefly", f"{(briefly.after - briefly.before) / 1e9:.1f} s"))
-        pids = [field.parents[0].pid, *[record[Word.PID] for record in field.parents[0].ready()]]
-        with field.stopped(*pids):
-            field.until(lambda: "was silent too long" in field.parents[1].log, "the end of the leases")
+        children = field.parents[0].ready()
+        field.until(lambda: all(record[Word.IN_FLIGHT] for record in children), "tasks in flight")  # noqa: B023
+        given_up = field.parents[1].log.count(GIVEN_UP) + len(children)
+        with field.stopped(field.parents[0].pid, *[record[Word.PID] for record in children]):
+            field.until(lambda: field.parents[1].log.count(GIVEN_UP) >= given_up, "the end of the leases")  # noqa: B023
             time.sleep(1)
+        field.until_ready()
     return Bars(duplicates=True, beside=True, deaths=True, accounts=False)
 
 

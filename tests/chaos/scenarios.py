@@ -135,8 +135,8 @@ SCENARIOS = {
     ),
     "forgotten-scripts": Scenario(
         wire.forgotten_scripts,
-        Plan(seconds=12, count=400_000, parents=1, procs=2, rate=50_000, shortest=0, longest=0),
-        Plan(**FEW | {"rate": 50_000}, seconds=1.6, count=25_000, shortest=0, longest=0),
+        Plan(every=0.5, count=400_000, parents=1, procs=2, rate=50_000, shortest=0, longest=0),
+        Plan(**FEW | {"rate": 50_000}, every=0.1, count=40_000, shortest=0, longest=0),
     ),
     "lost-scripts": Scenario(
         hammer.lost_scripts,
