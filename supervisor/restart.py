@@ -10,6 +10,8 @@ GIVE_UP = 60.0
 """Seconds of crashes without a useful child after which the parent gives up."""
 BUDGET_WINDOW = 10.0
 """Seconds in which the fork budget refills by one fork for each wanted child."""
+LEAST_BURST = 6.0
+"""Forks in a burst that one or two children get: a template, three boots that fail, and what was killed meanwhile."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Slots:
 
     def refill(self, wanted: int, now: float) -> None:
         """Let the fork budget grow: a burst of twice the wanted children, one for each in BUDGET_WINDOW seconds."""
-        burst = 2.0 * wanted + 2
+        burst = max(LEAST_BURST, 2.0 * wanted)
         if self.filled_at == 0.0:
             self.tokens = burst
         self.tokens = min(burst, self.tokens + (now - self.filled_at) * wanted / BUDGET_WINDOW)
