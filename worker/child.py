@@ -31,6 +31,8 @@ log = logging.getLogger("multiworker.worker")
 
 BEAT = 1.0
 """Seconds between two beats of the event loop, at most."""
+LAST_RESORT = 1.5
+"""Seconds after --stuck-timeout at which a stuck process ends itself; a parent would have done it by then."""
 CALM = 5.0
 """Seconds until it shows that it drains, at the latest: until then a request may be under way that claims."""
 FAREWELL = 0.5
@@ -212,7 +214,7 @@ class Child:
             self._record[Word.BEAT] = time.monotonic_ns()
             self._record[Word.CPU] = time.process_time_ns()
             self._record[Word.MISSED] = max(lane.broker.missed_at for lane in self._lanes)
-            faulthandler.dump_traceback_later(patience * 1.2 + 1, exit=True)
+            faulthandler.dump_traceback_later(patience + LAST_RESORT, exit=True)
             if os.getppid() != self._parent:
                 log.warning("the parent is gone: draining")
                 self._stop.set()
