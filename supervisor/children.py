@@ -76,10 +76,16 @@ class Child:
         what = f"child {self.slot}" if self.slot else "template"
         return f"{what} (pid {self.pid}, generation {self.generation})"
 
-    def seat(self, generation: int) -> Seat:
-        """Return its place in the table, compared with the wanted generation."""
-        due = self.record[Word.WISH] == Wish.RECYCLE
-        return Seat(self.index, self.slot, due or self.generation != generation, self.stage)
+    def seat(self, generation: int, *, on_trial: bool = False) -> Seat:
+        """Return its place in the table.
+
+        Args:
+            generation: the wanted one.
+            on_trial: that is, so its children take nobody's place yet.
+        """
+        current = self.generation == generation
+        stage = Stage.BOOT if on_trial and current and self.stage is Stage.READY else self.stage
+        return Seat(self.index, self.slot, self.record[Word.WISH] == Wish.RECYCLE or not current, stage)
 
     @property
     def booted(self) -> bool:

@@ -67,6 +67,7 @@ class Parent:
         self._exit: int | None = None
         self._passed_at = self._check_from = time.monotonic()
         self._patience = Patience()
+        self._fork_fails = False
         self._header = Header(board)
         self._to_dump: list[int] = []
 
@@ -189,21 +190,20 @@ class Parent:
                 self._board.slots[child.slot - 1].died(code)
             self._patience.died(now, useful=useful)
             self._slots.died(child.slot, now, random.random(), useful=useful)  # noqa: S311 - jitter
-            if not booted:
-                self._boot_failed(child, code)
-
-    def _boot_failed(self, child: Child, code: int) -> None:
-        if self._reload.good is None and code in (Exit.CONFIG, Exit.UNAVAILABLE):
-            self._stop(code)
-        elif self._reload.boot_failed(child.generation, child.trouble or say_code(code)):
-            log.error("reload failed: generation %d does not boot; the old one stays", child.generation)
-            self._start_afresh()
+            if self._reload.good is None and not booted and code in (Exit.CONFIG, Exit.UNAVAILABLE):
+                self._stop(code)
+            elif self._reload.failed(child.generation, child.trouble or say_code(code), useful=useful):
+                what = "dies on trial" if booted else "does not boot"
+                log.error("reload failed: generation %d %s; the old one stays", child.generation, what)
+                self._start_afresh()
 
     # What the table asks for
 
     def _follow_reload(self, now: float) -> None:
         """Begin a generation with the settings and code on disk if one is asked for, and see when it is complete."""
-        if self._reload.succeeded(self._nursery.ready(self._reload.wanted.number), self._procs):
+        ready = self._nursery.ready(self._reload.wanted.number)
+        self._reload.watch(now, ready)
+        if not self._reload.on_trial and self._reload.succeeded(ready, self._procs):
             log.info("generation %d is ready: %d children", self._reload.wanted.number, self._procs)
         if not self._reload.due(now):
             return
@@ -231,20 +231,27 @@ class Parent:
         for generation in templates.missing((wanted, good)):
             if not self._slots.may_fork(SLOT, now):
                 return
-            self._slots.forked() if templates.fork(generation) else self._failed_fork(SLOT, now)
+            self._forked() if templates.fork(generation) else self._failed_fork(SLOT, now)
+
+    def _forked(self) -> None:
+        self._slots.forked()
+        self._fork_fails = False
 
     def _failed_fork(self, slot: int, now: float) -> None:
         self._slots.died(slot, now, random.random(), useful=False)  # noqa: S311 - jitter
+        self._patience.died(now, useful=False)
+        self._fork_fails = True
 
     def _reconcile(self, now: float) -> None:
         able = self._nursery.templates.can_fork(self._reload.wanted)
-        seats = [child.seat(self._reload.wanted.number) for child in self._nursery.all]
+        wanted, on_trial = self._reload.wanted.number, self._reload.on_trial
+        seats = [child.seat(wanted, on_trial=on_trial) for child in self._nursery.all]
         plan = reconcile(seats, self._procs, lambda slot: able and self._slots.may_fork(slot, now))
         for slot in plan.fork:
             if not self._slots.may_fork(slot, now):
                 continue
             if self._nursery.fork(slot, self._reload.wanted, first=self._reload.good is None):
-                self._slots.forked()
+                self._forked()
             else:
                 self._failed_fork(slot, now)
         for child in self._nursery.all:
@@ -252,11 +259,12 @@ class Parent:
                 child.drain(self._settings.grace)
 
     def _judge(self, now: float) -> None:
-        """Give up when children crash again and again; Redis being away is no crash."""
+        """Give up when children crash, or cannot be forked, again and again; Redis being away is no crash."""
         children = self._nursery.all
         waiting = [child for child in children if child.waits_for_redis(now)]
         if waiting or any(child.stable(now) for child in children):
             self._patience.well()
         if self._patience.over(now):
-            log.error("no child has been stable for %g s: giving up", GIVE_UP)
-            self._stop(Exit.SOFTWARE)
+            why = ": forks fail, look at the limits for processes and memory" if self._fork_fails else ""
+            log.error("no child has been stable for %g s%s: giving up", GIVE_UP, why)
+            self._stop(Exit.OSERR if self._fork_fails else Exit.SOFTWARE)

@@ -6,7 +6,9 @@ from enum import IntEnum
 from multiworker.worker.settings import Settings
 
 FAILED_BOOTS = 3
-"""Boots of a generation that may fail before it is abandoned."""
+"""Boots of a generation that may fail, or deaths on trial, before it is abandoned."""
+TRIAL = 1.0
+"""Seconds that the first child of a new generation must live, ready, before any old one has to leave."""
 PAUSE = 1.0
 """Seconds between two reloads; what SIGHUPs ask for in between is done at once, after it."""
 
@@ -21,7 +23,7 @@ class Outcome(IntEnum):
     REFUSED = 2
     """The settings could not be read."""
     ABANDONED = 3
-    """Its children could not boot."""
+    """Its children could not boot, or died soon after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,10 @@ class Reload:
         """Up to which of these a reload has begun, or was refused."""
         self._wanted_for = 0
         self._last = 1
-        self._failed_boots = 0
+        self._failures = 0
         self._begun_at = -PAUSE
+        self._on_trial_since: float | None = None
+        self._proven = True
 
     @property
     def under_way(self) -> bool:
@@ -99,7 +103,8 @@ class Reload:
         self.begun = self._wanted_for = self.asked
         self._begun_at = now
         self._last += 1
-        self._failed_boots = 0
+        self._failures = 0
+        self._proven, self._on_trial_since = False, None
         self.wanted = Generation(self._last, settings)
 
     def refuse(self, now: float, why: str) -> None:
@@ -115,20 +120,42 @@ class Reload:
         if self.wanted is self.good:
             self._decide(Outcome.REFUSED)
 
-    def boot_failed(self, generation: int, why: str) -> bool:
-        """Note that a child of a generation died before it was ready.
+    @property
+    def on_trial(self) -> bool:
+        """A new generation has still to show that its children live: until then nobody leaves for them."""
+        return self.under_way and not self._proven
+
+    def watch(self, now: float, ready: int) -> None:
+        """See how the trial goes.
+
+        Args:
+            now: monotonic seconds.
+            ready: ready children of the wanted generation.
+        """
+        if not ready:
+            self._on_trial_since = None
+        elif self._on_trial_since is None:
+            self._on_trial_since = now
+        else:
+            self._proven = self._proven or now - self._on_trial_since >= TRIAL
+
+    def failed(self, generation: int, why: str, *, useful: bool) -> bool:
+        """Note that a child of a generation died without having been told to leave.
 
         Args:
             generation: its number.
             why: one line.
+            useful: it was good for something before; that does not count in favour of a generation on trial.
 
         Returns:
             True if the wanted generation is abandoned for the last good one.
         """
         if self.good is None or generation != self.wanted.number or self.wanted is self.good:
             return False
-        self._failed_boots += 1
-        if self._failed_boots < FAILED_BOOTS:
+        if useful and not self.on_trial:
+            return False
+        self._failures += 1
+        if self._failures < FAILED_BOOTS:
             return False
         self.wanted = self.good
         self.failure = why

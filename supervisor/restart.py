@@ -69,7 +69,7 @@ class Slots:
 
 @dataclass
 class Patience:
-    """How long crashes go on without anybody doing useful work; Redis being away is no crash.
+    """How long crashes or failed forks go on without anybody doing useful work; Redis being away is no crash.
 
     Args:
         crashed: there was a crash, and no sign since then that things are well.

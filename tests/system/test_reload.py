@@ -113,6 +113,25 @@ def test_code_that_does_not_import_is_given_up_and_the_old_children_go_on(engine
     assert engine.stop() == 0
 
 
+def test_code_that_boots_and_then_crashes_is_given_up_and_nobody_leaves_for_it(engine: Engine) -> None:
+    # given children that are busy
+    engine.start("--concurrency", "4")
+    before = engine.until_ready(2)
+    engine.push("quick", *range(200), seconds=0.1)
+    engine.write_handlers(("CODE = ", "import threading\nthreading.Timer(0.5, os.abort).start()\nCODE = "))
+    with Watch(engine) as watch:
+        # when code is to be loaded that crashes half a second later, be it that it has run tasks by then
+        engine.send(signal.SIGHUP)
+        # then it is tried three times and no more, and the old children never left
+        engine.until_line("reload failed: generation 2 dies on trial; the old one stays")
+    assert watch.lowest >= 2
+    assert len(engine.lines(r"generation 2\) died: signal 6")) == 3
+    until(lambda: not engine.left_in_redis(), "the end of all tasks", engine.text)
+    assert engine.until_ready(2, 1) == before
+    assert engine.stop() == 0
+    assert set(engine.runs("end")) == set(range(200))
+
+
 def test_a_child_that_dies_after_a_failed_reload_is_replaced_with_the_settings_that_worked(engine: Engine) -> None:
     # given a reload that failed for its settings
     config = engine.directory / "config.toml"

@@ -71,6 +71,9 @@ def test_the_child_says_where_it_is(child: Child, state: State, stage: Stage) ->
 def test_a_child_is_stale_when_it_is_of_another_generation_or_wants_to_be_replaced(child: Child) -> None:
     assert child.seat(1) == Seat(child.index, 1, stale=False, stage=Stage.BOOT)
     assert child.seat(2).stale
+    become_ready(child)
+    assert child.seat(1, on_trial=True).stage is Stage.BOOT
+    assert child.seat(2, on_trial=True).stage is Stage.READY
     child.record[Word.WISH] = Wish.RECYCLE
     assert child.seat(1).stale
 

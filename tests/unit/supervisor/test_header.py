@@ -79,7 +79,7 @@ def test_what_became_of_a_reload_is_shown_with_its_reason(header: Header, board:
     assert (board.totals[Total.ASKED], board.totals[Total.DECIDED], board.totals[Total.OUTCOME]) == (1, 0, 0)
     # when it does not boot
     for _ in range(FAILED_BOOTS):
-        reload.boot_failed(2, "no such module")
+        reload.failed(2, "no such module", useful=False)
     header.show(reload, 2, 2, quiet=False, stopping=False)
     # then that is shown
     shown = [board.totals[word] for word in (Total.DECIDED, Total.LOADED, Total.OUTCOME)]

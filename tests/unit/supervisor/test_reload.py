@@ -1,6 +1,6 @@
 """Which generation is wanted, and which one to go back to."""
 
-from multiworker.supervisor.reload import FAILED_BOOTS, PAUSE, Outcome, Reload
+from multiworker.supervisor.reload import FAILED_BOOTS, PAUSE, TRIAL, Outcome, Reload
 from multiworker.worker.settings import Settings
 
 OLD, NEW, NEWER = Settings(concurrency=1), Settings(concurrency=2), Settings(concurrency=3)
@@ -15,7 +15,7 @@ def after_a_good_start() -> Reload:
 def fail(reload: Reload, times: int) -> list[bool]:
     """Let children of the wanted generation fail to boot."""
     number = reload.wanted.number
-    return [reload.boot_failed(number, "why") for _ in range(times)]
+    return [reload.failed(number, "why", useful=False) for _ in range(times)]
 
 
 def test_a_generation_is_good_when_all_its_children_are_ready_and_says_so_once() -> None:
@@ -78,7 +78,7 @@ def test_an_abandoned_number_is_not_used_again_and_the_next_reload_starts_afresh
 def test_children_of_other_generations_do_not_count() -> None:
     reload = after_a_good_start()
     reload.begin(100.0, NEW)
-    assert not any(reload.boot_failed(1, "why") for _ in range(2 * FAILED_BOOTS))
+    assert not any(reload.failed(1, "why", useful=False) for _ in range(2 * FAILED_BOOTS))
     assert reload.wanted.number == 2
 
 
@@ -159,3 +159,41 @@ def test_settings_that_are_refused_do_not_answer_for_a_reload_under_way() -> Non
 def test_the_first_start_is_no_reload() -> None:
     reload = after_a_good_start()
     assert (reload.loaded, reload.decided, reload.outcome) == (0, 0, Outcome.NONE)
+
+
+def trial(reload: Reload, *seen: tuple[float, int]) -> bool:
+    """Let it see so many ready children at such times, and return whether the generation is still on trial."""
+    for now, ready in seen:
+        reload.watch(now, ready)
+    return reload.on_trial
+
+
+def test_a_new_generation_is_on_trial_until_a_child_of_it_has_lived_for_a_while() -> None:
+    reload = after_a_good_start()
+    assert not trial(reload)
+    reload.begin(100.0, NEW)
+    assert trial(reload, (100.0, 0), (105.0, 1))
+    # a death begins it anew
+    assert trial(reload, (105.5, 0), (106.0, 1), (105.9 + TRIAL, 1))
+    assert not trial(reload, (106.1 + TRIAL, 1))
+    # and once is enough, for each generation
+    assert not trial(reload, (200.0, 0))
+    reload.begin(300.0, NEWER)
+    assert trial(reload, (300.0, 0))
+
+
+def test_the_first_start_has_no_trial() -> None:
+    assert not Reload(OLD).on_trial
+
+
+def test_deaths_after_boot_count_too_on_trial_even_of_children_that_did_something() -> None:
+    reload = after_a_good_start()
+    reload.begin(100.0, NEW)
+    assert trial(reload, (100.0, 1))
+    assert [reload.failed(2, "why", useful=True) for _ in range(FAILED_BOOTS)][-1]
+    assert reload.wanted is reload.good
+    # but not afterwards: those are killed from outside, or by a task
+    reload.begin(200.0, NEWER)
+    assert not trial(reload, (200.0, 1), (200.1 + TRIAL, 1))
+    assert not any(reload.failed(3, "why", useful=True) for _ in range(2 * FAILED_BOOTS))
+    assert any(reload.failed(3, "why", useful=False) for _ in range(FAILED_BOOTS))
