@@ -91,13 +91,14 @@ get_redis() {
         "redis-server, as root), or gcc to compile one (apt-get install gcc libc6-dev), then run make again (log: $log)"
 }
 
-# A test has systemd-analyze read etc/multiworker.service. At home it is skipped without; under CI it fails.
-get_systemd_analyze() {
-    if command -v systemd-analyze >/dev/null; then return; fi
+# What some tests need of the system: systemd-analyze reads etc/multiworker.service, and faketime sets a process's clock.
+# At home they are skipped without; under CI they fail.
+get_test_tools() {
+    if command -v systemd-analyze >/dev/null && command -v faketime >/dev/null; then return; fi
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return; fi
-    say "no systemd-analyze here: installing Debian's"
-    { apt-get update && apt-get install --yes --no-install-recommends systemd; } >>"$log" 2>&1 </dev/null ||
-        say "it could not be installed (see $log)"
+    say "no systemd-analyze or no faketime here: installing Debian's"
+    { apt-get update && apt-get install --yes --no-install-recommends systemd faketime; } >>"$log" 2>&1 </dev/null ||
+        say "they could not be installed (see $log)"
 }
 
 cd "$(dirname "$0")/.."
@@ -105,7 +106,7 @@ make_venv
 : >"$log"
 install_project
 get_redis
-if [ "$extra" = dev ]; then get_systemd_analyze; fi
+if [ "$extra" = dev ]; then get_test_tools; fi
 touch "$venv/.ready-$extra"
 # The tools include all that the command line needs.
 if [ "$extra" = dev ]; then touch "$venv/.ready-cli"; fi

@@ -5,7 +5,7 @@ import time
 from itertools import count
 
 from multiworker.worker.scoreboard import Record
-from multiworker.worker.words import Word
+from multiworker.worker.words import Total, Word
 from tests.system.fix_system import QUEUE, Engine, Watch, until
 
 
@@ -100,6 +100,48 @@ def test_an_import_that_hangs_is_ended(engine: Engine) -> None:
     engine.write_handlers()
     engine.until_ready(1)
     assert engine.stop() == 0
+
+
+def test_a_boot_that_takes_longer_than_a_loop_may_be_stuck_is_none(engine: Engine) -> None:
+    # given handlers that hold the GIL all the time while they are imported
+    wait = "while not (HERE / 'gate').exists(): pass"
+    engine.write_handlers(("CODE = ", f"(HERE / 'importing').touch()\n{wait}\nCODE = "))
+    engine.start("--stuck-timeout", "1", procs=1, wait=False)
+    until((engine.directory / "importing").exists, "the import", engine.text)
+    (record,) = engine.records()
+    pid, born = record[Word.PID], record[Word.STARTED] / 1e9
+    # when that takes far longer than a loop may be stuck
+    until(lambda: time.monotonic() > born + 4, "time", engine.text)
+    engine.open_gate()
+    # then the child that began is the one that is ready
+    assert engine.until_ready(1) == [pid]
+    assert not engine.lines("stuck|WARNING|ERROR")
+    assert engine.stop() == 0
+
+
+def test_a_parent_that_was_stopped_for_long_kills_nobody(engine: Engine) -> None:
+    # given a parent that is stopped for longer than a loop may be stuck, and children that work
+    engine.start("--stuck-timeout", "2")
+    before = engine.until_ready(2)
+    board = engine.board()
+    assert board
+    engine.push("hold", 1)
+    engine.until_noted(1)
+    engine.send(signal.SIGSTOP)
+    passed = board.totals[Total.PASSED] / 1e9
+    until(lambda: time.monotonic() > passed + 5, "time", engine.text)
+    # when it goes on
+    engine.send(signal.SIGCONT)
+    engine.send(signal.SIGUSR2)
+    engine.until_line("SIGUSR2 from")
+    # then they are the same, and their tasks have run once
+    engine.open_gate()
+    engine.push("quick", 2)
+    engine.until_noted(2, "end")
+    assert engine.until_ready(2) == before
+    assert not engine.lines("stuck|died")
+    assert engine.stop() == 0
+    assert engine.runs() == {1: 1, 2: 1}
 
 
 def test_old_beats_prove_nothing_when_the_parent_was_stopped_as_well(engine: Engine) -> None:

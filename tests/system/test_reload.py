@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import subprocess
 import time
 from functools import partial
 from itertools import count
@@ -197,6 +198,23 @@ def test_children_do_not_care_for_what_is_sent_to_everybody(engine: Engine) -> N
     engine.until_noted(20, "end")
     assert engine.until_ready(2, 1) == before
     assert engine.stop() == 0
+
+
+def test_a_hangup_for_everybody_by_name_is_one_reload(engine: Engine) -> None:
+    # given children with tasks
+    engine.start()
+    before = engine.until_ready(2)
+    engine.push("hold", 1)
+    engine.until_noted(1)
+    # when somebody means the parent and tells all processes of that name
+    subprocess.run(["pkill", "-HUP", "-s", str(engine.pid), "-f", "multiworker"], check=True)
+    engine.open_gate()
+    # then it reloads once, and no child has come to harm
+    assert not set(until_generation(engine, 2)) & set(before)
+    assert engine.runs("end") == {1: 1}
+    assert not engine.lines("died|WARNING|ERROR")
+    assert engine.stop() == 0
+    assert not engine.lines("generation 3")
 
 
 def test_a_terminal_that_closes_is_a_stop(engine: Engine) -> None:

@@ -145,3 +145,19 @@ def test_what_redis_cli_pushes_runs(engine: Engine, redis_server: RedisServer) -
     subprocess.run(["redis-cli", "-s", str(redis_server.socket), "LPUSH", QUEUE, task], check=True, capture_output=True)
     assert engine.until_noted(1, "end")[0]["n"] == 7
     assert engine.stop(signal.SIGINT) == 0
+
+
+def test_nothing_in_it_is_deprecated(engine: Engine) -> None:
+    # given warnings that are errors, such as the one that processes with threads should not fork
+    engine.environment["PYTHONWARNINGS"] = "error::DeprecationWarning:__main__,error::DeprecationWarning:multiworker"
+    engine.environment["PYTHONWARNINGS"] += ",error:This process:DeprecationWarning"
+    # when a parent starts, works, replaces a child, reloads and stops
+    engine.start()
+    engine.kill(engine.until_ready(2)[0])
+    engine.until_ready(2)
+    engine.push("quick", *range(10))
+    engine.until_noted(10, "end")
+    assert engine.call("reload", "--wait").code == 0
+    assert engine.stop() == 0
+    # then there is no such warning
+    assert not engine.lines("Warning|generation 3|exit code [1-9]")
