@@ -148,9 +148,8 @@ def test_what_redis_cli_pushes_runs(engine: Engine, redis_server: RedisServer) -
 
 
 def test_nothing_in_it_is_deprecated(engine: Engine) -> None:
-    # given warnings that are errors, such as the one that processes with threads should not fork
-    engine.environment["PYTHONWARNINGS"] = "error::DeprecationWarning:__main__,error::DeprecationWarning:multiworker"
-    engine.environment["PYTHONWARNINGS"] += ",error:This process:DeprecationWarning"
+    # given warnings that are errors, but for one that is shown, because os.fork() hides it then: of forks with threads
+    engine.environment["PYTHONWARNINGS"] = "error::DeprecationWarning,always:This process:DeprecationWarning"
     # when a parent starts, works, replaces a child, reloads and stops
     engine.start()
     engine.kill(engine.until_ready(2)[0])
@@ -160,4 +159,4 @@ def test_nothing_in_it_is_deprecated(engine: Engine) -> None:
     assert engine.call("reload", "--wait").code == 0
     assert engine.stop() == 0
     # then there is no such warning
-    assert not engine.lines("Warning|generation 3|exit code [1-9]")
+    assert not engine.lines("Warning|exit code [1-9]")
