@@ -13,7 +13,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos
+.PHONY: help demo test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos parent
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -63,12 +63,15 @@ chaos: $(VENV)/.ready-dev ## every chaos scenario in full, half an hour; the res
 fuzz: $(VENV)/.ready-dev ## a million damaged payloads against a strict reader of JSON
 	$(BIN)/python -m tests.fuzz
 
+parent: $(VENV)/.ready-dev ## the parent's acceptance list, measured, half an hour; the results go to parent.md
+	$(RUN)python tests/chaos/parent.py --report parent.md
+
 bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
 	$(RUN)python bench/throughput.py
 	$(RUN)python bench/latency.py
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* bench/.venv-peers dist htmlcov chaos.md .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* bench/.venv-peers dist htmlcov chaos.md parent.md .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -23,6 +23,8 @@ CONNECT_TIME = 2.0
 """Seconds that a child may take to connect before it counts as waiting for Redis."""
 STABLE = 10.0
 """Seconds after which a ready child counts as stable."""
+BEAT_LATE = 2.0
+"""Seconds without a beat, which comes every second, after which a child that drains gets no margin."""
 BEAT_FRESH = 5.0
 """Seconds for which a beat shows that a loop turns: it comes every second."""
 HEARD_FRESH = 20.0
@@ -173,7 +175,7 @@ class Child:
     def check(self, settings: Settings, now: float) -> None:
         """End it if it is over a deadline: of draining, of booting, or of its event loop's beat."""
         if self.kill_at is not None:
-            if now >= self.kill_at:
+            if now >= self.kill_at or (self.draining and self._is_deaf(now) and now >= self.kill_at - DRAIN_MARGIN):
                 log.warning("%s did not leave in time: killed", self.name)
                 self.kill()
             return
@@ -183,6 +185,10 @@ class Child:
         elif beat and now - beat > settings.stuck_timeout:
             busy = say_busy(self.pid, self.record[Word.CPU], now - beat)
             self._abort(now, f"its event loop has not turned for {now - beat:.1f} s, in which it {busy}")
+
+    def _is_deaf(self, now: float) -> bool:
+        """Its loop does not turn, so it cannot give anything back by itself."""
+        return now - self.record[Word.BEAT] / 1e9 > BEAT_LATE
 
     def _abort(self, now: float, trouble: str) -> None:
         log.error("%s is stuck: %s; its stacks follow", self.name, trouble)

@@ -247,6 +247,9 @@ class Parent:
         wanted, on_trial = self._reload.wanted.number, self._reload.on_trial
         seats = [child.seat(wanted, on_trial=on_trial) for child in self._nursery.all]
         plan = reconcile(seats, self._procs, lambda slot: able and self._slots.may_fork(slot, now))
+        for child in self._nursery.all:
+            if child.index in plan.drain:
+                child.drain(self._settings.grace)
         for slot in plan.fork:
             if not self._slots.may_fork(slot, now):
                 continue
@@ -254,9 +257,6 @@ class Parent:
                 self._forked()
             else:
                 self._failed_fork(slot, now)
-        for child in self._nursery.all:
-            if child.index in plan.drain:
-                child.drain(self._settings.grace)
 
     def _judge(self, now: float) -> None:
         """Give up when children crash, or cannot be forked, again and again; Redis being away is no crash."""

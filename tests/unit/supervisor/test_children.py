@@ -11,6 +11,7 @@ import pytest
 
 from multiworker.supervisor.children import (
     BEAT_FRESH,
+    BEAT_LATE,
     CONNECT_TIME,
     DRAIN_MARGIN,
     DUMP_TIME,
@@ -168,6 +169,21 @@ def test_draining_is_said_once_and_has_an_end(child: Child) -> None:
     child.drain(1000)
     assert child.kill_at == first
     assert ending(child) == -signal.SIGTERM
+
+
+def test_a_child_whose_loop_does_not_turn_is_killed_when_the_grace_is_over(child: Child) -> None:
+    become_ready(child)
+    child.drain(3)
+    assert child.kill_at
+    over = child.kill_at - DRAIN_MARGIN
+    child.record[Word.BEAT] = int((over - BEAT_LATE + 0.2) * 1e9)
+    child.check(SETTINGS, over + 0.1)
+    assert child.kill_at
+    child.record[Word.BEAT] = int((over - BEAT_LATE - 1) * 1e9)
+    child.check(SETTINGS, over - 0.1)
+    assert child.kill_at
+    child.check(SETTINGS, over + 0.1)
+    assert not child.kill_at
 
 
 def test_a_child_that_does_not_leave_is_killed(child: Child) -> None:
