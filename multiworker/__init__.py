@@ -5,7 +5,6 @@ which imports this package as well, needs neither Redis nor asyncio.
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ else:
     def __getattr__(name: str) -> Any:
         """Load a public name when it is first used."""
         if name == "__version__":
-            value: Any = importlib.metadata.version("multiworker")
+            # Loaded only here: it takes 4 MiB, which the parent would keep for life.
+            value: Any = importlib.import_module("importlib.metadata").version("multiworker")
         elif name in _HOME:
             value = getattr(importlib.import_module(_HOME[name]), name)
         else:
