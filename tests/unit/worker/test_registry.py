@@ -30,6 +30,7 @@ class Modules:
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
+    monkeypatch.delitem(sys.modules, "multiworker.cli.sample", raising=False)  # it has handlers, too
     before = set(sys.modules)
     yield Modules(tmp_path, monkeypatch)
     for name in set(sys.modules) - before:
