@@ -219,7 +219,7 @@ class Child:
                 log.warning("the parent is gone: draining")
                 self._stop.set()
                 return
-            if self._limits.reached(self._ledger):
+            if self._limits.reached(self._ledger) or self._executor.runaways:
                 self._wish(Wish.RECYCLE)
             self._check_quiet()
             await asyncio.sleep(min(BEAT, patience / 4))

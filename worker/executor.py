@@ -2,13 +2,11 @@
 
 import asyncio
 import contextvars
-import ctypes
 import inspect
 import logging
 import random
-import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +18,7 @@ from multiworker.worker.message import SUSPECT, Frame, check_type, decode_object
 from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, decide
 from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
+from multiworker.worker.timeouts import Call, within
 
 log = logging.getLogger("multiworker.worker")
 
@@ -78,8 +77,11 @@ class Executor:
         self._max_attempts = settings.max_attempts
         self._timeout = settings.timeout
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="handler")
+        self._patience = settings.grace
         self.leaving = False
         self.busy_threads = 0
+        self.runaways = 0
+        """Runs that went on long after their timeout."""
 
     def accept(self, delivery: str, raw: bytes, queue: str) -> Run | tuple[Frame, Dead]:
         """Decode a frame and find its handler.
@@ -112,8 +114,13 @@ class Executor:
             return parse_frame(raw), Dead(Reason.NO_HANDLER, "no handler for this type", f"no handler for {kind!r}")
         return Run(delivery, raw, queue, handler, kind, task, handler.max_attempts or self._max_attempts, alone)
 
-    async def execute(self, run: Run) -> Outcome:
+    async def execute(self, run: Run, overran: Callable[[Run, Outcome], None]) -> Outcome:
         """Run a task in the calling asyncio task, whose context is its own.
+
+        Args:
+            run: from accept().
+            overran: called with the outcome if the handler goes on for another ``--grace`` after its timeout: one that
+                does not let itself be cancelled must not keep its task for ever. What this returns later says nothing.
 
         Returns:
             Its outcome; nothing that a handler raises gets out.
@@ -124,16 +131,28 @@ class Executor:
         handler = run.handler
         argument = run.payload if handler.whole else run.payload.get("data")
         timeout = handler.timeout or self._timeout
+        alarm = None if timeout is None else self._alarm(timeout, run, overran)
         try:
             if not handler.is_async:
                 await self._in_thread(handler.function, argument, timeout)
             elif timeout is None:
                 await handler.function(argument)
             else:
-                await _within(timeout, handler.function(argument))
+                await within(timeout, handler.function(argument))
         except BaseException as error:  # noqa: BLE001 - SystemExit of one task must not end the others
             return self.failed(run, error)
+        finally:
+            if alarm:
+                alarm.cancel()
         return DONE
+
+    def _alarm(self, timeout: float, run: Run, overran: Callable[[Run, Outcome], None]) -> asyncio.TimerHandle:
+        def give_up() -> None:
+            self.runaways += 1
+            error = HandlerTimeout(f"it went on for {self._patience:g} s after its timeout of {timeout:g} s")
+            overran(run, self.failed(run, error))
+
+        return asyncio.get_running_loop().call_later(timeout + self._patience, give_up)
 
     def failed(self, run: Run, error: BaseException) -> Outcome:
         """Judge what a handler raised.
@@ -156,7 +175,7 @@ class Executor:
     async def _in_thread(self, function: Callable[[Any], Any], argument: Any, limit: float | None) -> None:
         """Run a plain function in a thread, and wait for its real end: a thread cannot be left behind."""
         loop = asyncio.get_running_loop()
-        call = _Call(function, argument)
+        call = Call(function, argument)
         context = contextvars.copy_context()
         future = loop.run_in_executor(self._threads, context.run, call)
         alarm = None if limit is None else loop.call_later(limit, call.interrupt)
@@ -170,65 +189,12 @@ class Executor:
         if error is not None:
             raise error
         if inspect.iscoroutine(result):  # a plain function around a coroutine function, as careless decorators make
-            await (result if limit is None else _within(limit, result))
+            await (result if limit is None else within(limit, result))
 
     def _thread_ended(self, future: "asyncio.Future[Any]") -> None:
         self.busy_threads -= 1
         if not future.cancelled():
             future.exception()  # read it, or asyncio complains when a cancelled task has left it behind
-
-
-async def _within(limit: float, work: Awaitable[Any]) -> None:
-    try:
-        async with asyncio.timeout(limit) as deadline:
-            await work
-    except TimeoutError:
-        if deadline.expired():
-            raise HandlerTimeout(f"it ran longer than its timeout of {limit:g} s") from None
-        raise
-
-
-class _Call:
-    """A function call in a thread that can be interrupted between two of its bytecodes.
-
-    It gives its result and what was raised as values: a Future would never end with StopIteration, and GeneratorExit
-    would close the coroutines that await it.
-
-    Args:
-        function: to be called.
-        argument: its only argument.
-    """
-
-    def __init__(self, function: Callable[[Any], Any], argument: Any) -> None:
-        self._function = function
-        self._argument = argument
-        self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._interrupted = False
-
-    def __call__(self) -> tuple[Any, BaseException | None]:
-        with self._lock:
-            self._thread = threading.get_ident()
-        try:
-            try:
-                return self._function(self._argument), None
-            finally:
-                # Critical section: once the thread is unset, no interrupt can be sent to whatever runs here next.
-                with self._lock:
-                    self._thread = None
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop judges it
-            if self._interrupted and isinstance(error, HandlerTimeout):
-                return None, HandlerTimeout("it ran longer than its timeout")
-            return None, error
-
-    def interrupt(self) -> None:
-        """Raise HandlerTimeout in the function, unless it has ended; a call blocked in C notices when it returns."""
-        with self._lock:
-            if self._thread is not None:
-                self._interrupted = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread), ctypes.py_object(HandlerTimeout)
-                )
 
 
 def format_traceback(error: BaseException) -> str:

@@ -50,7 +50,7 @@ class Runner:
             run = runs.pop()
             run.task = task
             try:
-                outcome = await self._executor.execute(run)
+                outcome = await self._executor.execute(run, self._ended)
             except GeneratorExit as error:  # thrown by a future, it closes all coroutines on its way but this one
                 outcome = self._executor.failed(run, error)
             self._ended(run, outcome)
@@ -66,7 +66,7 @@ class Runner:
 
     async def _apart(self, run: Run) -> None:
         try:
-            outcome = await self._executor.execute(run)
+            outcome = await self._executor.execute(run, self._ended)
         except GeneratorExit as error:  # as above
             outcome = self._executor.failed(run, error)
         self._ended(run, outcome)

@@ -164,3 +164,22 @@ def test_old_beats_prove_nothing_when_the_parent_was_stopped_as_well(engine: Eng
     assert engine.until_ready(2) == before
     assert not engine.lines("stuck")
     assert engine.stop() == 0
+
+
+def test_a_handler_that_goes_on_after_its_timeout_loses_its_task_and_its_child(engine: Engine) -> None:
+    # given a task that cannot be ended, among others
+    engine.start("--timeout", "0.2", "--grace", "1", "--max-attempts", "1", procs=1)
+    (before,) = engine.until_ready(1)
+    engine.push("stubborn", 1)
+    engine.until_noted(1)
+    # when its timeout and the grace are over, then it has failed, and the child is replaced
+    until(engine.dead_letters, "the dead letter", engine.text)
+    engine.until_line(rf"pid {before}, .*left: ")
+    assert before not in engine.until_ready(1)
+    # and others run
+    engine.push("quick", 2)
+    engine.until_noted(1, "end")
+    assert engine.stop() == 0
+    (letter,) = engine.dead_letters()
+    assert (letter["reason"], letter["attempt"]) == ("attempts exhausted", "1")
+    assert not engine.left_in_redis()

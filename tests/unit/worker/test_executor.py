@@ -67,6 +67,10 @@ RAISED: list[Callable[[], BaseException]] = [
 ]
 
 
+def never(run: Run, outcome: Outcome) -> None:
+    pytest.fail("no run here outlasts its timeout")
+
+
 def run_handler(
     function: Callable[[Any], Any], frame: bytes = TASK, settings: Settings | None = None, **more: Any
 ) -> Outcome:
@@ -74,7 +78,7 @@ def run_handler(
     executor = Executor(Registry({"email": Handler(function, **more)}), settings or Settings())
     accepted = executor.accept("1.1", frame, "q")
     assert isinstance(accepted, Run)
-    return asyncio.run(asyncio.wait_for(executor.execute(accepted), 60))
+    return asyncio.run(asyncio.wait_for(executor.execute(accepted, never), 60))
 
 
 def raiser(make: Callable[[], BaseException], *, is_async: bool) -> Callable[[Any], Any]:

@@ -18,6 +18,10 @@ from tests.waiting import until
 TASK = b'w.1.1 1 0\n{"type":"email","data":{"to":"x"}}'
 
 
+def never(run: Run, outcome: Outcome) -> None:
+    pytest.fail("no run here outlasts its timeout")
+
+
 def run_handler(
     function: Callable[[Any], Any], frame: bytes = TASK, settings: Settings | None = None, **more: Any
 ) -> Outcome:
@@ -25,7 +29,7 @@ def run_handler(
     executor = Executor(Registry({"email": Handler(function, **more)}), settings or Settings())
     accepted = executor.accept("1.1", frame, "q")
     assert isinstance(accepted, Run)
-    return asyncio.run(asyncio.wait_for(executor.execute(accepted), 60))
+    return asyncio.run(asyncio.wait_for(executor.execute(accepted, never), 60))
 
 
 def raiser(make: Callable[[], BaseException], *, is_async: bool) -> Callable[[Any], Any]:
@@ -128,7 +132,7 @@ def together(function: Callable[[Any], Any], count: int, **more: Any) -> list[Ou
         runs = [
             executor.accept(f"1.{n}", b'w.1.%d 1 0\n{"type":"email","data":%d}' % (n, n), "q") for n in range(count)
         ]
-        tasks = [asyncio.create_task(executor.execute(run)) for run in runs if isinstance(run, Run)]
+        tasks = [asyncio.create_task(executor.execute(run, never)) for run in runs if isinstance(run, Run)]
         outcomes = await asyncio.gather(*tasks)
         assert executor.busy_threads == 0
         return list(outcomes)
@@ -201,7 +205,7 @@ def test_what_is_cancelled_because_the_child_leaves_is_given_back() -> None:
             started.clear()
             run = executor.accept("1.1", TASK, "q")
             assert isinstance(run, Run)
-            task = asyncio.create_task(executor.execute(run))
+            task = asyncio.create_task(executor.execute(run, never))
             await started.wait()
             executor.leaving = True
             task.cancel()
@@ -220,6 +224,38 @@ def test_nothing_begins_once_the_child_leaves() -> None:
         executor.leaving = True
         run = executor.accept("1.1", TASK, "q")
         assert isinstance(run, Run)
-        return await executor.execute(run)
+        return await executor.execute(run, never)
 
     assert asyncio.run(main()) is GIVEN_BACK
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_handler_that_does_not_end_after_its_timeout_has_failed(*, is_async: bool) -> None:
+    release = threading.Event()
+    gone: list[tuple[Run, Outcome]] = []
+
+    async def swallow(_data: Any) -> None:
+        while not release.is_set():
+            try:
+                await asyncio.sleep(0.005)
+            except asyncio.CancelledError:
+                continue
+
+    async def main() -> None:
+        function = swallow if is_async else lambda _: release.wait(60)
+        executor = Executor(Registry({"email": Handler(function, timeout=0.01)}), Settings(grace=0.01))
+        run = executor.accept("1.1", TASK, "q")
+        assert isinstance(run, Run)
+        task = asyncio.create_task(executor.execute(run, lambda *what: gone.append(what)))
+        # when it goes on long after its timeout, then its outcome is known, once, while it runs
+        await until(lambda: gone)
+        assert executor.runaways == 1
+        assert not task.done()
+        ((one, outcome),) = gone
+        assert one is run
+        assert isinstance(outcome, RetryIn)
+        assert "HandlerTimeout: it went on for 0.01 s after its timeout of 0.01 s" in outcome.error
+        release.set()
+        await task
+
+    asyncio.run(main())
