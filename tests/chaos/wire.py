@@ -15,7 +15,7 @@ OFTEN, SELDOM = 0.05, 0.5
 """Chances of a request to be lost: of those that are made all the time, and of those of a boot or a death."""
 FREQUENT = ("step", "BLMOVE")
 RARE = ("register", "reconcile", "recover", "upkeep", "drained", "SCRIPT")
-UNHEARD = 3.0
+UNHEARD = 10.0
 """Seconds that an acknowledgement may take when every other reconcile is lost, too."""
 FLUSH_EVERY = 0.1
 REST = 5
