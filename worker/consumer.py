@@ -7,18 +7,16 @@ them and claims as many as there are permits. Nothing is ever claimed that canno
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Callable, Iterable, Sequence
 
-from multiworker.worker.backoff import exponential
-from multiworker.worker.context import Current
+from multiworker.worker.burial import Burials, log_failure
 from multiworker.worker.errors import RedisUnavailable, Stale
 from multiworker.worker.executor import Executor, Run
 from multiworker.worker.lane import Lane
-from multiworker.worker.message import Frame
 from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn
 from multiworker.worker.runner import Runner
 from multiworker.worker.settings import Settings
+from multiworker.worker.trouble import Trouble
 
 log = logging.getLogger("multiworker.worker")
 
@@ -26,10 +24,6 @@ RENEW = 5.0
 """Seconds between two renewals of the lease at the latest; a ninth of the default lease."""
 SHORTEST_WAIT = 0.005
 """Seconds; Redis takes a wait of 0 for one without end, and rounds to 1 ms."""
-RECONNECT, RECONNECT_CAP = 0.1, 2.0
-"""Seconds; the first and the highest ceiling of the wait before Redis is tried again."""
-COMPLAIN, COMPLAIN_CAP = 1.0, 10.0
-"""Seconds between two log lines about Redis: after the first trouble, and as it goes on."""
 
 
 class Consumer:
@@ -63,10 +57,10 @@ class Consumer:
         self._stopping = False
         self._alone: Run | None = None
         self._loop = asyncio.get_running_loop()
-        self._odd_jobs: set[asyncio.Task[None]] = set()
+        self._burials = Burials(self._wake.set)
+        self._trouble = Trouble()
         self._quiet = False
         self._blocked: asyncio.Task[None] | None = None
-        self._silent_until = 0.0
         self.calm = asyncio.Event()
         """After stop(): no request that could claim anything is under way any more."""
         self.finished = False
@@ -117,7 +111,9 @@ class Consumer:
         Raises:
             Fenced: this child is dead to the others.
         """
-        waiters = [asyncio.ensure_future(self._wait(lane)) for lane in self._lanes]
+        waiters = [
+            asyncio.ensure_future(lane.wait_for_pushes(self._settings.interval, self._wake.set)) for lane in self._lanes
+        ]
         try:
             while not self._is_over():
                 self._wake.clear()
@@ -178,7 +174,7 @@ class Consumer:
         try:
             reply = await lane.step(want, self.held - lane.held, wait)
         except (RedisUnavailable, Stale) as error:
-            self._failed(lane, "", error)
+            self._trouble.met(lane, "", error, self._loop.time())
             return
         lane.failures = 0
         lane.turn = reply.turn
@@ -237,7 +233,7 @@ class Consumer:
                 lane.running[delivery] = run
                 runs.append(run)
             elif type(run) is tuple:
-                self._bury(lane, delivery, *run)
+                self._burials.bury(lane, delivery, *run)
         self._runner.start(runs)
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
@@ -253,29 +249,7 @@ class Consumer:
             lane.abandoned.append(run.delivery)
         elif isinstance(outcome, RetryIn | Dead):
             lane.settle(run.delivery, outcome)
-            _log_failure(run.describe(), outcome)
-        self._wake.set()
-
-    def _bury(self, lane: Lane, delivery: str, frame: Frame, dead: Dead) -> None:
-        _log_failure(Current(frame.id, "-", frame.attempt, lane.broker.queue, frame.attempt), dead)
-        if frame.size is None:
-            lane.settle(delivery, dead)
-            self._wake.set()
-            return
-        lane.hashing.add(delivery)
-        job = self._loop.create_task(self._bury_oversized(lane, delivery, frame, dead))
-        self._odd_jobs.add(job)
-        job.add_done_callback(self._odd_jobs.discard)
-
-    async def _bury_oversized(self, lane: Lane, delivery: str, frame: Frame, dead: Dead) -> None:
-        while True:
-            try:
-                digest = await lane.broker.hash_oversized(frame.id)
-                break
-            except RedisUnavailable:
-                await asyncio.sleep(RECONNECT_CAP)
-        lane.hashing.discard(delivery)
-        lane.settle(delivery, Dead(dead.reason, dead.error, digest))
+            log_failure(run.describe(), outcome)
         self._wake.set()
 
     async def _mend(self, lane: Lane) -> None:
@@ -287,7 +261,7 @@ class Consumer:
         except (RedisUnavailable, Stale) as error:
             if self._stopping:
                 self.calm.set()
-            self._failed(lane, "still no Redis: ", error)
+            self._trouble.met(lane, "still no Redis: ", error, self._loop.time())
             lane.unheard = True
             return
         if lane.unheard or unknown:
@@ -296,32 +270,6 @@ class Consumer:
         self._start(lane, unknown)
         lane.ready = True
         self._report()
-
-    def _failed(self, lane: Lane, what: str, error: Exception) -> None:
-        """Say so, but not all the time; after the first failure in a row, wait before the next try."""
-        lane.failures += 1
-        now = self._loop.time()
-        if lane.failures > 1:
-            jitter = 0.5 + random.random() / 2  # noqa: S311
-            lane.mend_at = now + exponential(lane.failures - 1, jitter, base=RECONNECT, cap=RECONNECT_CAP)
-        if now >= self._silent_until:
-            log.warning("queue %s: %s%s", lane.broker.queue, what, error)
-            self._silent_until = now + min(COMPLAIN_CAP, COMPLAIN * 2 ** min(lane.failures - 1, 10))
-
-    async def _wait(self, lane: Lane) -> None:
-        """Have Redis wake this child at a push. Whatever comes of it only means: step now."""
-        while True:
-            await lane.idle.wait()
-            lane.idle.clear()
-            lane.waiting = True
-            try:
-                await lane.broker.wait(self._settings.interval)
-            except RedisUnavailable as error:
-                log.debug("queue %s: wait: %s", lane.broker.queue, error)
-                await asyncio.sleep(self._settings.interval)
-            lane.waiting = False
-            lane.ready = True
-            self._wake.set()
 
     async def _sleep(self) -> None:
         for lane in self._lanes:
@@ -341,11 +289,3 @@ class Consumer:
             return all([await lane.broker.drained() for lane in self._lanes])
         except RedisUnavailable:
             return False
-
-
-def _log_failure(current: Current, outcome: Outcome) -> None:
-    extra = {"task": {"id": current.id, "type": current.type, "attempt": current.attempt}}
-    if isinstance(outcome, RetryIn):
-        log.warning("task failed, next attempt in %.1f s: %s", outcome.delay, outcome.error, extra=extra)
-    elif isinstance(outcome, Dead):
-        log.error("task dead-lettered, %s: %s", outcome.reason, outcome.error, extra=extra)

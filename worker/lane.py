@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Settle, StepReply
+from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.executor import Run
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.outcome import Dead, RetryIn
@@ -99,6 +101,26 @@ class Lane:
         self.broken = False
         self._confirm(reply)
         return reply
+
+    async def wait_for_pushes(self, interval: float, wake: Callable[[], None]) -> None:
+        """Have Redis wake this child at a push, whenever `idle` is set. What comes of it only means: step now.
+
+        Args:
+            interval: seconds that one wait lasts at most.
+            wake: called when it is over.
+        """
+        while True:
+            await self.idle.wait()
+            self.idle.clear()
+            self.waiting = True
+            try:
+                await self.broker.wait(interval)
+            except RedisUnavailable as error:
+                log.debug("queue %s: wait: %s", self.broker.queue, error)
+                await asyncio.sleep(interval)
+            self.waiting = False
+            self.ready = True
+            wake()
 
     async def reconcile(self) -> list[tuple[str, bytes]]:
         """Find out what the lost request did.

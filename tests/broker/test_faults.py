@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from multiworker.worker import consumer, guide
+from multiworker.worker import guide, trouble
 from multiworker.worker.keys import Keys
 from multiworker.worker.registry import Handler
 from tests.broker.driver import Driver
@@ -288,8 +288,8 @@ def test_a_queue_that_fails_again_is_left_alone_for_a_while_and_others_go_on(
     driver: Driver, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each try brings another error although reconcile works: without a pause, they follow each other at once."""
-    monkeypatch.setattr(consumer, "RECONNECT", 1e6)
-    monkeypatch.setattr(consumer, "RECONNECT_CAP", 1e6)
+    monkeypatch.setattr(trouble, "RECONNECT", 1e6)
+    monkeypatch.setattr(trouble, "RECONNECT_CAP", 1e6)
 
     async def main() -> None:
         handler = Counted()
