@@ -1,15 +1,20 @@
 """Scenarios of processes that are killed, stopped, blocked, told to leave, or that end themselves."""
 
+import json
 import os
 import signal
+import subprocess
 import time
 
 from multiworker.worker.words import Word
 from tests.chaos.field import Field
 from tests.chaos.ledger import Fault
+from tests.chaos.producer import QUEUE
 from tests.chaos.report import Bars, Line
 
 GIVEN_UP = "was silent too long"
+AT_ONCE = 100
+"""Tasks in one LPUSH of redis-cli."""
 WAYS = ("kill", "segfault", "exit", "abort", "hang")
 
 
@@ -20,6 +25,30 @@ def killed_children(field: Field) -> Bars:
     for _ in field.every():
         field.kill_a_child()
     return Bars(recovery=1.0 if field.plan.timed else None, duplicates=True)
+
+
+def burst(field: Field) -> Bars:
+    """A queue that redis-cli has filled is worked off with --burst, while one child after the other is killed."""
+    plan = field.plan
+    data = [{"n": n, "seconds": plan.longest} for n in range(plan.count)]
+    tasks = [json.dumps({"type": "chaos", "data": one}) for one in data]
+    pushes = b"".join(_resp("LPUSH", QUEUE, *tasks[at : at + AT_ONCE]) for at in range(0, plan.count, AT_ONCE))
+    program = ["redis-cli", "-s", str(field.server.socket), "--pipe"]
+    said = subprocess.run(program, input=pushes, capture_output=True, check=True).stdout
+    assert b"errors: 0" in said, said
+    field.acknowledged += range(plan.count)
+    parent = field.start("--burst")
+    while parent.alive:
+        time.sleep(plan.every)
+        field.kill_a_child()
+    parent.wait(plan.patience)
+    return Bars(recovery=1.0 if plan.timed else None, silence=1.0 if plan.timed else None, duplicates=True)
+
+
+def _resp(*words: str) -> bytes:
+    """Write a command as it goes over the wire, which is what redis-cli --pipe takes."""
+    raw = [word.encode() for word in words]
+    return b"*%d\r\n" % len(raw) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in raw)
 
 
 def killed_parents(field: Field) -> Bars:

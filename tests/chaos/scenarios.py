@@ -32,6 +32,11 @@ FEW: dict[str, Any] = {"parents": 1, "procs": 2, "concurrency": 20, "rate": 300,
 
 SCENARIOS = {
     "killed-children": Scenario(kills.killed_children, Plan(), Plan(**FEW, seconds=4, every=0.4)),
+    "burst": Scenario(
+        kills.burst,
+        Plan(count=20_000, every=0.3, parents=1, procs=4, concurrency=20, longest=0.02),
+        Plan(**FEW, count=1_000, every=0.3, longest=0.02),
+    ),
     "killed-parents": Scenario(
         kills.killed_parents,
         Plan(every=2, stuck=4, procs=2),
