@@ -187,8 +187,9 @@ class Child:
             self._abort(now, f"its event loop has not turned for {now - beat:.1f} s, in which it {busy}")
 
     def _is_deaf(self, now: float) -> bool:
-        """Its loop does not turn, so it cannot give anything back by itself."""
-        return now - self.record[Word.BEAT] / 1e9 > BEAT_LATE
+        """Its loop has turned and does not any more, so it cannot give anything back by itself."""
+        beat = self.record[Word.BEAT] / 1e9
+        return beat > 0 and now - beat > BEAT_LATE
 
     def _abort(self, now: float, trouble: str) -> None:
         log.error("%s is stuck: %s; its stacks follow", self.name, trouble)

@@ -186,6 +186,13 @@ def test_a_child_whose_loop_does_not_turn_is_killed_when_the_grace_is_over(child
     assert not child.kill_at
 
 
+def test_a_child_without_a_loop_is_not_taken_for_one_whose_loop_does_not_turn(child: Child) -> None:
+    child.drain(0)
+    assert child.kill_at
+    child.check(SETTINGS, child.kill_at - 0.1)
+    assert child.kill_at
+
+
 def test_a_child_that_does_not_leave_is_killed(child: Child) -> None:
     child.kill_at = child.born + 5
     child.check(SETTINGS, child.born + 4.9)
