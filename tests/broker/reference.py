@@ -116,6 +116,8 @@ class Reference:
         """See lua/recover.lua."""
         if why == "expired" and not self._is_expired(worker, outage):
             return [b"ALIVE"]
+        if turn_of(worker) in self.workers:
+            self.end_turn(worker)
         self.workers.pop(worker, None)
         books = self.books.pop(worker, None)
         if books is None:
@@ -135,6 +137,11 @@ class Reference:
         if len(books.held) > buried:
             self.ring()
         return [b"OK", len(books.held) - buried, buried, books.claimed, books.done, books.retried, books.dead]
+
+    def end_turn(self, worker: bytes) -> None:
+        """Have nobody run empty for a suspect."""
+        self.workers.pop(b"*alone", None)
+        self.workers.pop(turn_of(worker), None)
 
     def _is_expired(self, worker: bytes, outage: int) -> bool:
         lease, tick, grace = (self.workers.get(name, 0) for name in (worker, b"*tick", b"*grace"))
@@ -259,3 +266,8 @@ class Reference:
 def weight(letter: dict[bytes, bytes]) -> int:
     """Return the bytes that a dead letter counts for."""
     return sum(map(len, letter.values()))
+
+
+def turn_of(worker: bytes) -> bytes:
+    """Name the mark of a worker's turn to run empty for a suspect."""
+    return b"*alone " + worker

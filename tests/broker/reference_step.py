@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multiworker.worker.commands import Settle
-from tests.broker.reference import SUSPECT_AFTER, Books, Frame, Reference, payload_of
+from tests.broker.reference import SUSPECT_AFTER, Books, Frame, Reference, payload_of, turn_of
 
 
 @dataclass
@@ -77,15 +77,15 @@ class Step:
         proven = books.done + books.retried + books.dead > 0
         if holds_nothing and (proven or not has_other):
             self._hold(self._number(), world.suspects.pop(0))
-            world.workers.pop(b"*alone", None)
+            world.end_turn(self.worker)
             self.want = 0
         elif not holds_nothing:
             is_over = world.workers.get(b"*alone", 0) <= world.now
             if self.has_turn and is_over:
-                world.workers.pop(b"*alone", None)
+                world.end_turn(self.worker)
             elif self.has_turn or is_over:
                 if not self.has_turn:
-                    world.workers[b"*alone"] = world.now + self.turn_ms
+                    world.workers[b"*alone"] = world.workers[turn_of(self.worker)] = world.now + self.turn_ms
                 self.turn, self.want = True, 0
 
     def _claim(self, due: list[bytes], ready: int) -> None:

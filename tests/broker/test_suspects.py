@@ -148,13 +148,20 @@ def test_a_turn_ends_when_nothing_comes_of_it_and_another_may_have_it(timed: Dri
     assert timed.step("c", 1).turn
 
 
-def test_the_turn_of_a_worker_that_died_is_over_in_time(timed: Driver) -> None:
+def test_the_turn_of_a_worker_that_died_is_over_at_once(timed: Driver) -> None:
     busy_pair(timed)
     assert timed.step("b", 1).turn
-    timed.recover("b")
     assert not timed.step("c", 1).turn
-    timed.clock = NOON + commands.TURN_MS
+    timed.recover("b")
     assert timed.step("c", 1).turn
+
+
+def test_the_death_of_another_ends_nobodys_turn(timed: Driver) -> None:
+    busy_pair(timed)
+    assert timed.step("b", 1).turn
+    timed.step("c", 1)
+    timed.recover("c")
+    assert timed.client.zscore(timed.keys.workers, "*alone") == NOON + commands.TURN_MS
 
 
 def test_the_turn_is_over_when_the_suspect_was_taken(timed: Driver) -> None:

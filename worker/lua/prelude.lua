@@ -9,7 +9,8 @@
 --   suspects   LIST    frames that were in flight in two crashes; each runs alone
 --   dead       STREAM  dead letters, capped by count and bytes
 --   counters   HASH    dead_bytes, dead_dropped, sequence (of priorities)
---   workers    ZSET    worker -> end of its lease in ms; and marks: *tick, *grace (of upkeep), *alone (of suspects)
+--   workers    ZSET    worker -> end of its lease in ms; and marks: *tick, *grace (of upkeep); *alone and
+--                      "*alone WORKER": until when that worker has the turn to run empty for a suspect
 --   in-flight  HASH    delivery id -> frame; and META fields: no (last request number), claimed, done, retried, dead
 -- A frame is 'id attempt crashes[ size]', a newline, and the payload; size stands there if only the payload's first
 -- bytes follow, because the whole is too large to travel and lies under the oversized key of that id.

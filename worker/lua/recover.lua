@@ -13,6 +13,8 @@ if why == 'expired' then
   local grace = tonumber(call('ZSCORE', WORKERS, '*grace') or 0)
   if lease > now or now - tick > outage or grace > now then return {'ALIVE'} end
 end
+-- Its turn to run empty for a suspect is over: the next one need not wait until it would have been.
+if call('ZREM', WORKERS, '*alone ' .. worker) == 1 then call('ZREM', WORKERS, '*alone') end
 local held = call('HGETALL', HELD)
 if #held == 0 then
   call('ZREM', WORKERS, worker)

@@ -125,15 +125,15 @@ if suspects > 0 and want > 0 then
     if not split(frame) then frame = first_frame(n, frame) end -- somebody else's, without a header
     call('HSET', HELD, claim(n, frame), frame)
     call('LTRIM', SUSPECTS, 0, -2)
-    call('ZREM', WORKERS, '*alone')
+    call('ZREM', WORKERS, '*alone', '*alone ' .. worker)
     want = 0
   elseif not holds_nothing then
     -- One worker at a time runs empty for the suspect, and only for a while: others go on, and nobody waits for ever.
     local turn_ends = tonumber(call('ZSCORE', WORKERS, '*alone') or 0)
     if has_turn and turn_ends <= now then
-      call('ZREM', WORKERS, '*alone')
+      call('ZREM', WORKERS, '*alone', '*alone ' .. worker)
     elseif has_turn or turn_ends <= now then
-      if not has_turn then call('ZADD', WORKERS, now + turn_ms, '*alone') end
+      if not has_turn then call('ZADD', WORKERS, now + turn_ms, '*alone', now + turn_ms, '*alone ' .. worker) end
       reply[5] = 1
       want = 0
     end
