@@ -126,6 +126,8 @@ class Relay:
         self._upstream = upstream
         self._random = random.Random(seed)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._at_work: set[asyncio.Future[None]] = set()
+        """Nobody else holds on to a task that waits for a connection, and it would be collected as garbage."""
         self._server: asyncio.Server | None = None
 
     async def listen(self, path: Path) -> None:
@@ -172,12 +174,16 @@ class Relay:
             self._writers |= {near, far}
             asked: deque[tuple[str, ...]] = deque()
             answers = asyncio.ensure_future(self._pass_replies(far_in, near, asked))
+            requests = asyncio.ensure_future(self._pass_requests(near_in, near, far, asked))
+            at_work = {answers, requests}
+            self._at_work |= at_work
             try:
-                await self._pass_requests(near_in, near, far, asked)
+                await requests
             finally:
                 far.close()
                 self._writers -= {near, far}
                 await answers
+                self._at_work -= at_work
 
     async def _pass_requests(
         self,

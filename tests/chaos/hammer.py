@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from multiworker.worker import commands
@@ -61,7 +62,8 @@ class Hand:
         await self._push()
         for _ in range(3):
             await self._step(CLAIM)
-        await _sure(broker.upkeep)
+        for gone in await _sure(broker.upkeep):  # who has registered without learning it
+            await _sure(partial(broker.recover, gone, "expired", ""))
         await _sure(broker.drained)
         while self._ended:
             await self._step(0)
