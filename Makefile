@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The set-up script puts a redis-server into this folder when the machine has none.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/
 # A test of processes may fall to a machine that stops for seconds: it gets a second try, and is named in the summary.
-PYTEST := $(RUN)pytest --numprocesses=$(JOBS) --dist=loadgroup --reruns=1 -rR
+PYTEST := $(RUN)pytest --numprocesses=$(JOBS) --dist=loadgroup --reruns=1 -rR --durations=15
 export PYTHON
 
 .DEFAULT_GOAL := help
