@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from setproctitle import setproctitle
 
@@ -121,6 +122,24 @@ def _bear(board: Scoreboard, generation: Generation, asked: Birth, requests: int
 
     if record[Word.STARTED] == asked.started and not process.fork_for(board.totals[Total.PARENT], announce, life):
         record[Word.STATE] = State.SETTLED
+
+
+def watch(directory: Path, tell: Callable[[], None]) -> int:
+    """Look for changes of Python files, for ``--reload``; the parent has neither the threads nor the time for that.
+
+    Args:
+        directory: everything in it counts.
+        tell: called for each change, or for several that come together.
+
+    Returns:
+        The exit code.
+    """
+    from watchfiles import PythonFilter, watch  # noqa: PLC0415 - it starts a thread
+
+    setproctitle(f"multiworker: watches {directory}")
+    for _ in watch(directory, watch_filter=PythonFilter(), raise_interrupt=False):
+        tell()
+    return 0
 
 
 def sweep(board: Scoreboard, settings: Settings) -> int:

@@ -1,6 +1,7 @@
 """Becoming the parent: locks, scoreboard, and the exit code."""
 
 import contextlib
+import importlib.util
 import logging
 import os
 from collections.abc import Callable
@@ -51,6 +52,8 @@ def _prepare(
     settings: Settings, resolve: Callable[[], Settings], notifier: Notifier, undo: contextlib.ExitStack
 ) -> Parent:
     """Take the locks and make the scoreboard; `undo` removes the files again."""
+    if settings.reload and not importlib.util.find_spec("watchfiles"):
+        raise SettingsError("--reload: needs watchfiles: pip install 'multiworker[reload]'")
     locks = notifier.fds
     if settings.pidfile:
         path = Path(settings.pidfile)

@@ -1,10 +1,12 @@
 """The children: forked, watched, nudged, and what they leave behind when they die."""
 
 import logging
+import os
 import random
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from multiworker.supervisor import bookkeeping, lives, process, signals
 from multiworker.supervisor.children import Child
@@ -216,6 +218,16 @@ class Nursery:
         for child in self.all:
             child.record[Word.QUIET] = int(self.quiet)
             child.nudge()
+
+    def watch(self) -> None:
+        """Fork what sends SIGHUP when code changes. It ends with this process, and nobody waits for it."""
+        parent = os.getpid()
+        try:
+            process.fork(
+                lambda: lives.watch(Path.cwd(), lambda: process.send(parent, signal.SIGHUP)), close=self._locks
+            )
+        except OSError as error:
+            log.error("cannot fork, changed code is not noticed: %s", error.strerror)
 
     def sweep(self, settings: Settings) -> None:
         """With no child left, fork one that only gives back what dead ones hold."""

@@ -83,6 +83,8 @@ class Parent:
         """
         queues = ", ".join(self._settings.queue)
         log.info("parent of %d children, %d tasks each, queue %s", self._procs, self._settings.concurrency, queues)
+        if self._settings.reload:
+            self._nursery.watch()
         while True:
             self._pass(time.monotonic())
             if self._exit is not None and self._nursery.empty:

@@ -100,6 +100,7 @@ class Settings:
     redis_wait: float = _option(60.0, "Seconds to wait for Redis at the first start.")
     boot_timeout: float = _option(60.0, "Seconds that a child may take to import the handlers.")
     preload: bool = _option(False, "Import the handlers once, in a process that children are forked from.")
+    reload: bool = _option(False, "Reload when Python files under the working directory change; for development.")
     max_tasks_per_child: int | None = _option(None, "Replace a child after about N tasks (up to 10 % sooner).")
     max_memory_per_child: int | None = _option(None, "Replace a child that has grown to SIZE.", parse_size)
     max_age_per_child: float | None = _option(None, "Replace a child after about S seconds (up to 10 % sooner).")

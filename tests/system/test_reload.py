@@ -245,3 +245,21 @@ def test_a_terminal_that_closes_is_none_under_nohup(engine: Engine) -> None:
     engine.send(signal.SIGHUP)
     until_generation(engine, 2)
     assert engine.stop() == 0
+
+
+def test_changed_code_is_loaded_without_being_asked_for_during_development(engine: Engine) -> None:
+    # given
+    engine.start("--reload", wait=False)
+    until(lambda: len(engine.ready()) == 2, "children", engine.text)
+
+    def save_again() -> list[str]:
+        engine.write_handlers(('CODE = "one"', 'CODE = "two"'))
+        return engine.lines("SIGHUP from")
+
+    # when a file is saved, again and again as nobody knows when the watch began, then the code in it runs
+    until(save_again, "a reload", engine.text)
+    engine.until_line(r"generation [2-9] is ready")
+    engine.push("quick", 1)
+    assert engine.until_noted(1, "end")[0]["code"] == "two"
+    # and what watches leaves with the parent
+    assert engine.stop() == 0
