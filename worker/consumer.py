@@ -117,10 +117,9 @@ class Consumer:
         try:
             while not self._is_over():
                 self._wake.clear()
-                if await self._round():
-                    continue
+                stepped = await self._round()
                 await asyncio.sleep(0)  # what was just started gets its turn; short tasks end in it
-                if self._wake.is_set():
+                if stepped or self._wake.is_set():
                     continue
                 if self._settings.burst and await self._nothing_left():
                     self.finished = self._stopping = True
@@ -153,8 +152,8 @@ class Consumer:
             now = self._loop.time()
             if now >= lane.due_at:
                 lane.due_at, lane.ready = math.inf, True
-            want = 0 if any(earlier.ready for earlier in self._lanes[:number]) else self._want(lane)
-            claims = want > 0 and any(later.ready for later in self._lanes[number:])
+            want = 0 if number and any(earlier.ready for earlier in self._lanes[:number]) else self._want(lane)
+            claims = want > 0 and (lane.ready or any(later.ready for later in self._lanes[number + 1 :]))
             if lane.has_news or claims or now >= lane.renew_at:
                 await self._step(lane, want)
                 stepped = True
@@ -164,7 +163,7 @@ class Consumer:
         """How many tasks may be claimed now."""
         if self._stopping or self._quiet or self._alone:
             return 0
-        if any(other.turn for other in self._lanes if other is not lane):
+        if len(self._lanes) > 1 and any(other.turn for other in self._lanes if other is not lane):
             return 0
         permits = self._settings.concurrency - self.running
         return max(0, min(permits, self._settings.claim, self._quota() - lane.ledger.claimed))
