@@ -56,7 +56,7 @@ model: $(VENV)/.ready-dev ## the claim protocol in wide bounds, and its scripts 
 	$(RUN)python tests/model/table.py
 	MODEL_EXAMPLES=5000 $(PYTEST) tests/broker/test_machine.py
 
-chaos: $(VENV)/.ready-dev ## every chaos scenario in full, half an hour; the results go to chaos.md
+chaos: $(VENV)/.ready-dev ## every chaos scenario in full, three quarters of an hour; the results go to chaos.md
 	$(RUN)python tests/chaos/run.py all --report chaos.md
 	$(RUN)python tests/chaos/failover.py
 

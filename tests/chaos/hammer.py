@@ -174,7 +174,7 @@ def _hammer(field: Field, loss: Loss) -> Bars:
 
 def reapers(field: Field) -> Bars:
     """F27: a hundred reapers at once find ten thousand expired tasks; each is given back once."""
-    field.produce(limit=field.plan.count).join()
+    field.produce(limit=field.plan.count, backlog=field.plan.count).join()
     owners = 100
 
     async def reap() -> int:
