@@ -32,7 +32,8 @@ class Trouble:
         lane.failures += 1
         if lane.failures > 1:
             jitter = 0.5 + random.random() / 2  # noqa: S311
-            lane.mend_at = now + exponential(lane.failures - 1, jitter, base=RECONNECT, cap=RECONNECT_CAP)
+            cap = min(RECONNECT_CAP, lane.broker.lease / 4)  # the grace after an outage lasts one lease
+            lane.mend_at = now + exponential(lane.failures - 1, jitter, base=RECONNECT, cap=cap)
         if now >= self._silent_until:
             log.warning("queue %s: %s%s", lane.broker.queue, what, error)
             self._silent_until = now + min(COMPLAIN_CAP, COMPLAIN * 2 ** min(lane.failures - 1, 10))

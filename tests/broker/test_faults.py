@@ -294,7 +294,9 @@ def test_a_queue_that_fails_again_is_left_alone_for_a_while_and_others_go_on(
     async def main() -> None:
         handler = Counted()
         driver.client.set("jobs", "not a list")
-        async with consuming(redis_url, {"note": handler}, queue=("jobs", "other"), interval=0.05) as rig:
+        async with consuming(
+            redis_url, {"note": handler}, queue=("jobs", "other"), interval=0.05, stuck_timeout=86_400
+        ) as rig:
             await until(lambda: rig.lanes[0].failures == 2)
             for n in range(20):
                 driver.do("LPUSH", "other", task(n))
@@ -304,6 +306,20 @@ def test_a_queue_that_fails_again_is_left_alone_for_a_while_and_others_go_on(
 
     run(main)
     assert len([record for record in caplog.records if "queue jobs" in record.message]) == 1
+
+
+def test_a_child_with_a_short_lease_is_back_before_the_grace_is_over(driver: Driver, redis_url: str) -> None:
+    """Otherwise a sibling that connects sooner after an outage declares it dead."""
+
+    async def main() -> None:
+        driver.client.set("jobs", "not a list")
+        async with consuming(redis_url, {"note": Counted()}, stuck_timeout=1) as rig:
+            lane, loop = rig.lanes[0], asyncio.get_running_loop()
+            for failures in range(8, 12):
+                await until(lambda enough=failures: lane.failures >= enough)  # type: ignore[misc]
+                assert lane.mend_at - loop.time() <= rig.settings.lease / 4
+
+    run(main)
 
 
 def test_scripts_that_are_forgotten_again_and_again_are_taught_again(driver: Driver, redis_url: str) -> None:
