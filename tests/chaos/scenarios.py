@@ -150,7 +150,7 @@ SCENARIOS = {
     ),
     "ghost-scripts": Scenario(
         hammer.ghost_scripts,
-        Plan(count=2_000, parents=1, procs=2, stuck=4, hold=3, patience=1_000),
+        Plan(count=10_000, parents=1, procs=2, stuck=4, hold=3, patience=3_000),
         Plan(**FEW, count=50, stuck=2, hold=0.5),
     ),
     "reapers": Scenario(
