@@ -1,8 +1,10 @@
-# PYTHON names another interpreter, VENV another folder for the environment (relative), JOBS the tests run at a time.
+# PYTHON names another interpreter, VENV another folder for the environment (relative), JOBS the tests run at a time,
+# TESTS those of `make pytest`.
 VENV ?= .venv
 PYTHON ?=
 # The system tests wait more than they compute, so there are more jobs than cores.
 JOBS ?= 4
+TESTS ?= tests
 
 BIN := $(VENV)/bin
 # The set-up script puts a redis-server into this folder when the machine has none.
@@ -41,7 +43,7 @@ cover: $(VENV)/.ready-dev ## every test, with branch coverage
 	$(PYTEST) --cov --cov-report=term-missing
 
 pytest: $(VENV)/.ready-dev ## every test, without coverage
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
 unit: $(VENV)/.ready-dev ## tests without I/O
 	$(PYTEST) tests/unit
