@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.system.fix_system import Engine
+from tests.system.fix_system import Engine, until
 
 
 def test_quiet_children_finish_what_they_have_and_take_nothing(engine: Engine) -> None:
@@ -17,6 +17,7 @@ def test_quiet_children_finish_what_they_have_and_take_nothing(engine: Engine) -
     # then the task goes on to its end, and no other starts, not even in a child that is new
     engine.open_gate()
     engine.until_noted(1, "end")
+    until(lambda: engine.left_in_redis() == {"queue": 10}, "its acknowledgement", engine.text)
     engine.send(signal.SIGKILL, entry["pid"])
     engine.until_line("died: signal 9")
     engine.until_ready(2)
