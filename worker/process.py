@@ -5,7 +5,6 @@ import gc
 import importlib
 import importlib.util
 import logging
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,9 @@ from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
 
 log = logging.getLogger("multiworker.worker")
+
+_DJANGO = "multiworker.django.boot"
+"""Imported only with ``--settings``: nothing in here depends on Django."""
 
 
 def run_child(
@@ -146,13 +148,14 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
 def _import_handlers(settings: Settings) -> Registry:
     if "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    if settings.settings:
-        os.environ["DJANGO_SETTINGS_MODULE"] = settings.settings
-        try:
-            importlib.import_module("django").setup()
-        except Exception as error:
-            raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
-    return load(settings.handler)
+    if not settings.settings:
+        return load(settings.handler)
+    try:
+        boot = importlib.import_module(_DJANGO)
+    except Exception as error:
+        raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
+    registry: Registry = boot.prepare(settings)
+    return registry
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
