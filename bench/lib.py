@@ -69,11 +69,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def redis_server(directory: Path) -> Iterator[redis.Redis]:
+def redis_server(directory: Path, before: Sequence[str] = ()) -> Iterator[redis.Redis]:
     """Run a redis-server on a unix socket, without persistence.
 
     Args:
         directory: for its socket and log.
+        before: a command that runs it, such as valgrind.
 
     Returns:
         A client of it.
@@ -83,7 +84,7 @@ def redis_server(directory: Path) -> Iterator[redis.Redis]:
         sys.exit("neither redis-server nor valkey-server is on PATH: install one of them")
     fixed = ("--port", "0", "--unixsocket", str(socket(directory)), "--dir", str(directory))
     with (
-        running([binary, *fixed, "--save", "", "--appendonly", "no"], directory / "redis.log"),
+        running([*before, binary, *fixed, "--save", "", "--appendonly", "no"], directory / "redis.log"),
         redis.Redis(unix_socket_path=str(socket(directory))) as client,
     ):
         deadline = time.monotonic() + PATIENCE

@@ -46,6 +46,13 @@ def bare(number: int) -> None:
         meter.count(len(reply.claims))
 
 
+def move() -> None:
+    """Move what is in the queue to another list, one command an element."""
+    client = _client()
+    while client.lmove(QUEUE, "moved"):
+        pass
+
+
 def wait(number: int) -> None:
     """Note how long ago each task was pushed, for ever.
 

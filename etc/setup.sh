@@ -91,13 +91,17 @@ get_redis() {
         "redis-server, as root), or gcc to compile one (apt-get install gcc libc6-dev), then run make again (log: $log)"
 }
 
-# What some tests need of the system: systemd-analyze reads etc/multiworker.service, and faketime sets a process's clock.
-# At home they are skipped without; under CI they fail.
+# What some tests need of the system: systemd-analyze reads etc/multiworker.service, faketime sets a process's clock, and
+# valgrind counts instructions. At home they are skipped without; under CI they fail.
 get_test_tools() {
-    if command -v systemd-analyze >/dev/null && command -v faketime >/dev/null; then return; fi
-    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return; fi
-    say "no systemd-analyze or no faketime here: installing Debian's"
-    { apt-get update && apt-get install --yes --no-install-recommends systemd faketime; } >>"$log" 2>&1 </dev/null ||
+    packages=
+    for pair in systemd-analyze:systemd faketime:faketime valgrind:valgrind; do
+        if ! command -v "${pair%:*}" >/dev/null; then packages="$packages ${pair#*:}"; fi
+    done
+    if [ -z "$packages" ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return; fi
+    say "for some tests: installing Debian's$packages"
+    # shellcheck disable=SC2086 # these are several words
+    { apt-get update && apt-get install --yes --no-install-recommends $packages; } >>"$log" 2>&1 </dev/null ||
         say "they could not be installed (see $log)"
 }
 
