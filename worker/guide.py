@@ -15,6 +15,15 @@ from multiworker.worker.commands import Command, key_of
 from multiworker.worker.embedded import is_embedded, socket_path
 from multiworker.worker.logs import describe
 
+# A version would be looked up among all installed packages, which costs every child milliseconds and 2 MiB.
+_CALLED: dict[str, Any]
+try:
+    from redis.driver_info import DriverInfo
+except ImportError:  # redis-py before 7.2
+    _CALLED = {"lib_name": "multiworker"}
+else:
+    _CALLED = {"driver_info": DriverInfo("multiworker", lib_version="")}
+
 CONNECT_TIMEOUT = 5.0
 """Seconds to connect and log in."""
 ANSWER_TIMEOUT = 5.0
@@ -27,8 +36,8 @@ MOST_SEEDS = 64
 """Servers that are remembered for being asked."""
 ASKING: Command = ("ASKING",)
 ROLE: Command = ("ROLE",)
-ALWAYS: dict[str, Any] = {"protocol": 2, "health_check_interval": 0, "socket_connect_timeout": CONNECT_TIMEOUT}
-"""Options of redis-py for every connection."""
+ALWAYS = _CALLED | {"protocol": 2, "health_check_interval": 0, "socket_connect_timeout": CONNECT_TIMEOUT}
+"""Options of redis-py for every connection; CLIENT LIST shows its name."""
 
 
 class Guide:

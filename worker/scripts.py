@@ -3,13 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 SCRIPTS = (
     *("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule"),
     *("depths", "peek", "purge", "letters", "requeue", "discard"),
 )
 """The names of all scripts."""
+_FOLDER = Path(__file__).with_name("lua")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,5 @@ def script(name: str) -> Script:
     Raises:
         FileNotFoundError: there is none of that name.
     """
-    folder = resources.files("multiworker.worker") / "lua"
-    text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    text = "\n".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
