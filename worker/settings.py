@@ -1,10 +1,10 @@
 """One frozen settings object, validated once, at the edge. Nobody reads options or variables after that."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from multiworker.worker.addresses import check_redis_url
 from multiworker.worker.errors import MAX_DELAY, SettingsError
@@ -51,6 +51,12 @@ def parse_procs(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PROCS:
         raise SettingsError(f"the number of children is auto or 1-{MAX_PROCS}, not {text!r}")
     return int(text)
+
+
+_NUMBERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    int: (int, "a whole number"),
+    float: (float, "a number of seconds"),
+}
 
 
 def _option(default: Any, text: str, parse: Callable[[str], Any] | None = None, **more: Any) -> Any:
@@ -156,15 +162,87 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_memory_per_child": (MIB, 2**53),
     "max_age_per_child": (1, MAX_DELAY),
 }
-OPTION_NAMES = tuple(option.name for option in fields(Settings))
+_FIELDS = {option.name: option for option in fields(Settings)}
+OPTION_NAMES = tuple(_FIELDS)
 """Every option of ``start`` that is a setting, in the order of --help."""
 
 
-def redis_from(environ: Mapping[str, str]) -> str | None:
+def number_of(name: str) -> type | None:
+    """Return int or float if an option is a number, else None.
+
+    Args:
+        name: the option's field.
+    """
+    option = _FIELDS[name]
+    kinds = get_args(option.type) or (option.type,)
+    return next((kind for kind in kinds if kind in _NUMBERS), None)
+
+
+def parse_text(name: str, text: str) -> Any:
+    """Turn a text, from wherever, into an option's type.
+
+    Args:
+        name: the option's field; of an option that may be repeated, `text` is one of its values.
+        text: what was given.
+
+    Raises:
+        SettingsError: it is none; the sentence may begin with "is", and then lacks the option's name.
+    """
+    parse, what = _NUMBERS.get(number_of(name), (str, "text"))
+    try:
+        return (_FIELDS[name].metadata.get("parse") or parse)(text)
+    except ValueError:
+        raise SettingsError(f"is {what}, not {text!r}") from None
+
+
+def check_type(name: str, value: object) -> Any:
+    """Check the type of a value from a settings file or a Django project.
+
+    Args:
+        name: the option's field.
+        value: as it stands there.
+
+    Returns:
+        The value; if the option may be repeated, a list.
+
+    Raises:
+        SettingsError: it is of another type; the sentence lacks the option's name.
+    """
+    option = _FIELDS[name]
+    flag, several = option.type is bool, isinstance(option.default, tuple)
+    parts = list(value) if several and isinstance(value, list | tuple) else [value]
+    wanted: tuple[type, ...] = (bool,) if flag else (str, int, float)
+    if not all(isinstance(part, wanted) and isinstance(part, bool) == flag for part in parts):
+        what = "true or false" if flag else "text or a number"
+        raise SettingsError(f"is {what}{', or a list of them' if several else ''}")
+    return parts if several else value
+
+
+def read(name: str, value: object) -> Any:
+    """Turn a value from a Django project into the option's type, and see that it can be.
+
+    Args:
+        name: the option's field.
+        value: as it stands there.
+
+    Raises:
+        SettingsError: it cannot be; the sentence begins with the option, as in ``--procs``, or lacks its name.
+    """
+    checked = check_type(name, value)
+    if isinstance(checked, list):
+        checked = tuple(parse_text(name, str(part)) for part in checked)
+    elif not isinstance(checked, bool):
+        checked = parse_text(name, str(checked))
+    Settings(**{name: checked})
+    return checked
+
+
+def redis_from(environ: Mapping[str, str], names: Sequence[str] = REDIS_VARIABLES) -> str | None:
     """Return the Redis URL that the environment gives, itself or in a file.
 
     Args:
-        environ: the variables; see REDIS_VARIABLES.
+        environ: the variables.
+        names: of those that count.
 
     Returns:
         The URL as it stands there; None if no variable is set.
@@ -172,7 +250,7 @@ def redis_from(environ: Mapping[str, str]) -> str | None:
     Raises:
         SettingsError: a file cannot be read, or holds none; what it holds is never shown.
     """
-    for name in REDIS_VARIABLES:
+    for name in names:
         if url := environ.get(name):
             return url
         if path := environ.get(f"{name}_FILE"):

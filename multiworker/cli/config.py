@@ -1,14 +1,11 @@
 """The settings file: TOML whose keys are the options of ``multiworker start``, optionally under ``[multiworker]``."""
 
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from multiworker.worker.errors import SettingsError
-from multiworker.worker.settings import Settings
-
-_OPTIONS = {option.name: option for option in fields(Settings)}
+from multiworker.worker.settings import OPTION_NAMES, check_type
 
 
 def load(path: str) -> dict[str, Any]:
@@ -40,15 +37,10 @@ def load(path: str) -> dict[str, Any]:
 
 
 def _checked(path: str, key: str, value: Any) -> tuple[str, Any]:
-    option = _OPTIONS.get(key.replace("-", "_"))
-    if option is None:
+    option = key.replace("-", "_")
+    if option not in OPTION_NAMES:
         raise SettingsError(f"{path}: unknown option {key!r}; multiworker start --help lists them")
-    several = isinstance(option.default, tuple)
-    if several and isinstance(value, str):
-        value = [value]
-    parts = value if several and isinstance(value, list) else [value]
-    wanted: tuple[type, ...] = (bool,) if option.type is bool else (str, int, float)
-    if not all(isinstance(part, wanted) and isinstance(part, bool) == (option.type is bool) for part in parts):
-        what = "true or false" if option.type is bool else "text or a number"
-        raise SettingsError(f"{path}: {key} is {what}{', or a list of them' if several else ''}")
-    return option.name, value
+    try:
+        return option, check_type(option, value)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {key} {error}") from None

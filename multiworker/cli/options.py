@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -11,17 +11,14 @@ from click.core import ParameterSource
 from multiworker.cli.config import load
 from multiworker.cli.root import Failure
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.settings import OPTION_NAMES, Settings, parse_size, redis_from
+from multiworker.worker.settings import OPTION_NAMES, Settings, number_of, parse_size, parse_text, redis_from
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FIELDS = {option.name: option for option in fields(Settings)}
 _METAVARS = {"procs": "N|auto", "redis": "URL", "handler": "MODULE[:FUNC]", "settings": "MODULE", "pidfile": "FILE"}
 _METAVARS |= {"queue": "NAME", "name": "NAME"}
-_NUMBERS: dict[Any, tuple[Callable[[str], Any], str, str]] = {
-    int: (int, "N", "a whole number"),
-    float: (float, "SECONDS", "a number of seconds"),
-}
+_NUMBER_NAMES: dict[type | None, str] = {int: "N", float: "SECONDS", None: "TEXT"}
 
 
 class SettingType(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 has no argument for it
@@ -34,20 +31,16 @@ class SettingType(click.ParamType):  # type: ignore[type-arg]  # click before 8.
     envvar_list_splitter = ","
 
     def __init__(self, option: "Field[Any]") -> None:
-        kind = next((part for part in get_args(option.type) if part in _NUMBERS), option.type)
-        parse, metavar, self._what = _NUMBERS.get(kind, (str, "TEXT", "text"))
-        self._parse = option.metadata.get("parse") or parse
-        self.name = _METAVARS.get(option.name, "SIZE" if self._parse is parse_size else metavar)
+        self._option = option.name
+        size = option.metadata.get("parse") is parse_size
+        self.name = _METAVARS.get(option.name, "SIZE" if size else _NUMBER_NAMES[number_of(option.name)])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Turn what was given into the setting's type."""
-        text = str(value)
         try:
-            return self._parse(text)
+            return parse_text(self._option, str(value))
         except SettingsError as error:
             self.fail(str(error), param, ctx)
-        except ValueError:
-            self.fail(f"is {self._what}, not {text!r}", param, ctx)
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """Cut the variable of an option that may be repeated at its commas."""

@@ -9,3 +9,7 @@ class MultiworkerConfig(AppConfig):
     name = "multiworker.django"
     label = "multiworker"
     verbose_name = "Multiworker"
+
+    def ready(self) -> None:
+        """Have Django check the setting."""
+        from multiworker.django import checks  # noqa: F401, PLC0415 - registers itself, once settings can be read

@@ -1,16 +1,19 @@
 """What a child does of Django before it takes tasks. The worker knows this module by an import string alone."""
 
 import os
+from dataclasses import replace
 
 import django
 
+from multiworker.django import connections
+from multiworker.django.handlers import find_handlers
 from multiworker.worker.errors import HandlerImportError
-from multiworker.worker.registry import Registry, load
+from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
 
 
 def prepare(settings: Settings) -> Registry:
-    """Set Django up and find the handlers.
+    """Set Django up, find the handlers, and have each of them look after its database connections.
 
     Args:
         settings: the parent's; ``--settings`` names the project's settings module.
@@ -24,6 +27,13 @@ def prepare(settings: Settings) -> Registry:
     os.environ["DJANGO_SETTINGS_MODULE"] = str(settings.settings)
     try:
         django.setup()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
-    return load(settings.handler)
+    found = find_handlers(settings.handler)
+    connections.hang_up()
+    catch_all = _careful(found.catch_all) if found.catch_all else None
+    return Registry({kind: _careful(one) for kind, one in found.by_type.items()}, catch_all)
+
+
+def _careful(handler: Handler) -> Handler:
+    return replace(handler, function=connections.careful(handler.function))

@@ -30,6 +30,8 @@ IMPORTS_BY_NAME = {
     "multiworker/cli/root.py:get_command": "our own commands, from a constant table",
     "multiworker/cli/secrets.py:hide": "setproctitle, a literal",
     "multiworker/cli/demo_screen.py:screen": "rich, a literal",
+    "multiworker/django/__init__.py:__getattr__": "our own module, a literal",
+    "multiworker/django/handlers.py:_import": "the modules of installed apps; before any task",
 }
 """Where modules are imported by a name that is not in an import statement, and why no payload can choose it."""
 ATTRIBUTES_BY_NAME = {
@@ -38,6 +40,7 @@ ATTRIBUTES_BY_NAME = {
     "worker/registry.py:_named": "the operator's --handler, checked by settings; before any task",
     "multiworker/__init__.py:__getattr__": "our own names, from a constant table",
     "multiworker/cli/root.py:get_command": "our own commands, from a constant table",
+    "multiworker/django/__init__.py:__getattr__": "our own names, from a constant table",
 }
 """Where attributes are looked up or set by a name that is not a literal, and why no payload can choose it."""
 

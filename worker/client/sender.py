@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -86,15 +86,59 @@ class Client:
         confirm: int = 0,
     ) -> list[str]:
         """See multiworker.enqueue_many."""
+        _checked(delay, queue, confirm)
+        ready = self.encode_all(tasks)
+        self.send_encoded(ready, delay=delay, queue=queue, confirm=confirm)
+        return [task_id for task_id, _ in ready]
+
+    def encode_all(self, tasks: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes]]:
+        """Check and encode tasks, to be sent later; see multiworker.enqueue_many.
+
+        Args:
+            tasks: type and data of each.
+
+        Returns:
+            Id and payload of each.
+
+        Raises:
+            EncodeError: one of them cannot be sent as it is.
+        """
+        return list(self._encoded(tasks))
+
+    def encode(self, type: str, data: Any, id: str | None) -> tuple[str, bytes]:  # noqa: A002 - the task's keys
+        """Check and encode one task, to be sent later; see multiworker.enqueue.
+
+        Returns:
+            Its id, and its payload.
+
+        Raises:
+            EncodeError, ValueError: it cannot be sent as it is.
+        """
+        return encode(type, data, id, self._max_payload)
+
+    def send_encoded(
+        self,
+        tasks: Sequence[tuple[str, bytes]],
+        *,
+        delay: float | timedelta | None = None,
+        queue: str = QUEUE,
+        confirm: int = 0,
+    ) -> None:
+        """Send tasks that encode() has made, about a thousand in a round trip; see multiworker.enqueue_many.
+
+        Args:
+            tasks: id and payload of each; with none, the other arguments are checked all the same.
+            delay: as there, and so are the others.
+            queue: as there.
+            confirm: as there.
+        """
         ms = _checked(delay, queue, confirm)
-        ready = list(self._encoded(tasks))
         sent = 0
-        for chunk in chunked(payload for _, payload in ready):
-            ids = [task_id for task_id, _ in ready[sent : sent + len(chunk)]]
-            with _counting(sent, len(ready)):
+        for chunk in chunked(payload for _, payload in tasks):
+            ids = [task_id for task_id, _ in tasks[sent : sent + len(chunk)]]
+            with _counting(sent, len(tasks)):
                 self._send(send(queue, ms, chunk), ids, confirm)
             sent += len(chunk)
-        return [task_id for task_id, _ in ready]
 
     async def aenqueue_many(
         self,
@@ -189,11 +233,13 @@ def _counting(sent: int, total: int) -> Iterator[None]:
     """Say in an error how far a bulk has come: the first of its tasks were surely sent, in their order."""
     try:
         yield
-    except RedisUnavailable as error:
+    except (RedisUnavailable, NotConfirmed) as error:
+        if total == 1:
+            raise
+        if isinstance(error, NotConfirmed):
+            more = f" (of {total} tasks, the {sent} before them were confirmed, and those after them not sent)"
+            raise NotConfirmed(error.ids, error.confirmed, error.wanted, more) from None
         raise RedisUnavailable(f"{error} (of {total} tasks, the first {sent} were surely sent)") from None
-    except NotConfirmed as error:
-        more = f" (of {total} tasks, the {sent} before them were confirmed, and those after them not sent)"
-        raise NotConfirmed(error.ids, error.confirmed, error.wanted, more) from None
 
 
 @contextlib.contextmanager
