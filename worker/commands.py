@@ -245,9 +245,10 @@ def confirm(replicas: int) -> Command:
     return ("WAIT", replicas, CONFIRM_MS)
 
 
-def schedule(keys: Keys, delay_ms: int, frames: Iterable[bytes]) -> Command:
+def schedule(keys: Keys, delay_ms: int, priority: int, tasks: Iterable[tuple[str, bytes]]) -> Command:
     """See lua/schedule.lua."""
-    return evalsha("schedule", keys.of_worker(""), delay_ms, *frames)
+    pairs = [argument for task in tasks for argument in task]
+    return evalsha("schedule", keys.of_worker(""), delay_ms, priority, *pairs)
 
 
 def depths(keys: Keys) -> Command:

@@ -57,13 +57,18 @@ class Keys:
 
     @property
     def scheduled(self) -> str:
-        """ZSET: frame -> due ms. Retries, delayed tasks, tasks given back after a crash."""
+        """ZSET: frame -> due ms. Retries, delayed tasks, tasks given back after a crash; all without a priority."""
         return f"{self.prefix}:scheduled"
 
     @property
     def priority(self) -> str:
-        """ZSET: frame -> order. Only tasks whose priority is not 0."""
+        """ZSET: frame -> score of its place. Only tasks whose priority is not 0."""
         return f"{self.prefix}:priority"
+
+    @property
+    def deferred(self) -> str:
+        """ZSET: frame -> due ms. Tasks with a priority that wait for their time: delayed ones, and retries."""
+        return f"{self.prefix}:deferred"
 
     @property
     def suspects(self) -> str:
@@ -105,6 +110,7 @@ def _of_worker(keys: Keys, worker: str) -> tuple[str, ...]:
         keys.handoff,
         keys.scheduled,
         keys.priority,
+        keys.deferred,
         keys.suspects,
         keys.dead,
         keys.counters,

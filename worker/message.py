@@ -25,7 +25,7 @@ _FORBIDDEN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, which make text read as what it is not
     "\u2028\u2029\ufeff]"  # line separators and the byte order mark
 )
-_HEADER = re.compile(rb"([A-Za-z0-9.:_-]{1,500}) (\d{1,9}) (\d{1,9})(?: (\d{1,12}))?")
+_HEADER = re.compile(rb"([A-Za-z0-9.:_-]{1,500}) (\d{1,9}) (\d{1,9})(?: (\d{1,12}))?(?: p-?\d{1,3}\.\d{1,13})?")
 _KEY_END = re.compile(rb'"\s*:')
 _decode_json = msgspec.json.Decoder().decode
 

@@ -33,7 +33,7 @@ class Depths:
         waiting: in the list.
         handoff: at its head, moved there by a waiting worker; they are taken first.
         scheduled: put off: delayed tasks, retries, tasks given back after a crash.
-        priority: with a priority that is not 0.
+        priority: with a priority that is not 0, and not put off.
         suspects: were in flight in two crashes, and wait to run alone.
         in_flight: held by workers.
         workers: registered, on all hosts.
@@ -59,10 +59,12 @@ class Waiting:
     """A task that waits.
 
     Args:
+        priority: -100 to 100; higher ones are taken first.
         size: bytes of its payload.
         head: its payload, or the first bytes of it.
     """
 
+    priority: int
     size: int
     head: bytes
 
@@ -82,6 +84,7 @@ class Letter:
         size: bytes of the payload.
         sha256: of the whole payload, if only its head is kept and the worker could read it.
         payload: raw; only its head if it is cut.
+        priority: that it had, and has again if it is requeued.
     """
 
     entry: str
@@ -94,6 +97,7 @@ class Letter:
     size: int
     sha256: str
     payload: bytes
+    priority: int = 0
 
     @property
     def time(self) -> datetime:
@@ -176,14 +180,14 @@ class Operator:
         return Depths(*self._ask(commands.depths(self._keys)))
 
     def peek(self, count: int, cut: int = 4096) -> list[Waiting]:
-        """Return what will be taken next, in order; nothing is taken.
+        """Return what will be taken next, in order; nothing is taken, and what is put off is left out.
 
         Args:
             count: at most so many.
             cut: bytes of payload to show of each.
         """
         reply = self._ask(commands.peek(self._keys, count, cut))
-        return [Waiting(size, head) for size, head in zip(reply[::2], reply[1::2], strict=True)]
+        return [Waiting(*task) for task in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
 
     def purge(self, *, everything: bool = False) -> int:
         """Delete what waits; what is in flight goes on.
@@ -272,7 +276,7 @@ def _letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
     """Read a dead letter; also one that somebody else wrote, with fields missing."""
     field = dict(zip(fields[::2], fields[1::2], strict=True))
     texts = {name: field.get(name.encode(), b"").decode("utf-8", "replace") for name in _TEXTS}
-    numbers = {name: int(field.get(name.encode(), b"") or 0) for name in ("attempt", "crashes", "size")}
+    numbers = {name: int(field.get(name.encode(), b"") or 0) for name in ("attempt", "crashes", "size", "priority")}
     return Letter(entry=entry.decode(), payload=field.get(b"payload", b""), **texts, **numbers)  # type: ignore[arg-type]
 
 

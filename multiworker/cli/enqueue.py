@@ -19,6 +19,9 @@ from multiworker.worker.errors import EncodeError, Reason
 @click.option("--skip-bad", is_flag=True, help="With --file: send the good lines although others are bad.")
 @click.option("--id", "task_id", metavar="ID", help="An id of your own.  [default: a random one]")
 @click.option("--delay", type=float, metavar="SECONDS", default=0.0, help="Seconds to put tasks off.")
+@click.option(
+    "--priority", type=int, metavar="N", default=0, help="-100 to 100; higher ones are taken first.  [default: 0]"
+)
 @setting("max_payload", help="Bytes that a task may have.  [default: 256KiB]")
 @redis_options
 @click.pass_context
@@ -32,6 +35,7 @@ def enqueue(
     skip_bad: bool,
     task_id: str | None,
     delay: float,
+    priority: int,
     **_: object,
 ) -> int | None:
     """Send a task, or a file of tasks.
@@ -51,9 +55,11 @@ def enqueue(
     queue = one_queue(ctx, settings)
     try:
         if kind is not None:
-            say(client.enqueue(kind, _raw(data, settings.max_payload), id=task_id, delay=delay, queue=queue))
+            raw = _raw(data, settings.max_payload)
+            say(client.enqueue(kind, raw, id=task_id, delay=delay, queue=queue, priority=priority))
             return None
-        return send_file(str(path), Sending(client, queue, delay, settings.max_payload), skip_bad=skip_bad)
+        sending = Sending(client, queue, delay, settings.max_payload, priority)
+        return send_file(str(path), sending, skip_bad=skip_bad)
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from None
 

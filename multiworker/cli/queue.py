@@ -33,7 +33,8 @@ def queue() -> None:
 def list_queues(ctx: click.Context, /, *, as_json: bool, **_: object) -> None:
     """Count what lies where in a queue, or in several.
 
-    waiting: in the list. handoff: at its head. scheduled: delayed tasks and retries. suspects: tasks that were running
+    waiting: in the list. handoff: at its head. scheduled: delayed tasks and retries. priority: with a
+    priority, and not put off. suspects: tasks that were running
     in two crashes, and wait to run alone. in_flight: held by workers.
     """
     settings = settings_of(ctx)
@@ -52,15 +53,16 @@ def list_queues(ctx: click.Context, /, *, as_json: bool, **_: object) -> None:
 @json_option
 @click.pass_context
 def peek(ctx: click.Context, /, *, limit: int, as_json: bool, **_: object) -> None:
-    """Show what will be taken next, in order, and take nothing. Long payloads are cut."""
+    """Show what will be taken next, in order, and take nothing. Long payloads are cut; what is put off is left out."""
     settings = settings_of(ctx)
     waiting = Operator(Client(settings.redis).ask, one_queue(ctx, settings)).peek(limit)
     if as_json:
-        say_json_list({"size": task.size, **payload_fields(task.head)} for task in waiting)
+        say_json_list({"priority": task.priority, "size": task.size, **payload_fields(task.head)} for task in waiting)
         return
     for task in waiting:
         rest = f" ... ({task.size} bytes)" if task.size > len(task.head) else ""
-        say(task.head.decode("utf-8", "replace") + rest)
+        mark = f"priority {task.priority}: " if task.priority else ""
+        say(mark + task.head.decode("utf-8", "replace") + rest)
     if not waiting:
         say("nothing is waiting", err=True)
 

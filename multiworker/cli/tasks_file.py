@@ -11,7 +11,7 @@ import click
 from multiworker.cli.output import say
 from multiworker.cli.root import Failure
 from multiworker.worker.client import Client
-from multiworker.worker.client.encode import chunked, delay_ms, fresh_id, send, verify
+from multiworker.worker.client.encode import Ready, Terms, check_priority, chunked, delay_ms, fresh_id, send, verify
 from multiworker.worker.errors import EncodeError, Exit, RedisUnavailable
 from multiworker.worker.message import valid_name
 
@@ -38,12 +38,14 @@ class Sending:
         queue: the list.
         delay: seconds to put them off.
         max_payload: bytes that a task may have.
+        priority: of all of them.
     """
 
     client: Client
     queue: str
     delay: float
     max_payload: int
+    priority: int = 0
 
 
 @dataclass
@@ -70,9 +72,9 @@ def send_file(path: str, sending: Sending, *, skip_bad: bool) -> int:
 
     Raises:
         Failure: the file cannot be read, or Redis fails; the message says how far it came.
-        ValueError: the delay cannot be.
+        ValueError: delay or priority cannot be.
     """
-    ms = delay_ms(sending.delay)
+    terms = Terms(sending.queue, delay_ms(sending.delay), check_priority(sending.priority))
     try:
         descriptor = STDIN if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(descriptor)
@@ -88,7 +90,7 @@ def send_file(path: str, sending: Sending, *, skip_bad: bool) -> int:
             raise Failure(f"{bad} bad lines, so nothing was sent; --skip-bad sends the others", os.EX_DATAERR)
     progress = _Progress()
     try:
-        return _send(descriptor, size, sending, ms, progress, skip_bad=skip_bad)
+        return _send(descriptor, size, sending, terms, progress, skip_bad=skip_bad)
     except RedisUnavailable as error:
         raise Failure(f"{error} (only the first {progress.sent} tasks were surely sent)", Exit.UNAVAILABLE) from None
     except KeyboardInterrupt:
@@ -118,20 +120,20 @@ def _check(descriptor: int, size: int, sending: Sending) -> int:
     return bad
 
 
-def _send(descriptor: int, size: int, sending: Sending, ms: int, progress: _Progress, *, skip_bad: bool) -> int:
+def _send(descriptor: int, size: int, sending: Sending, terms: Terms, progress: _Progress, *, skip_bad: bool) -> int:
     bad = 0
     for batch in _batches(descriptor, size, sending.max_payload, "sending"):
-        payloads: list[bytes] = []
+        tasks: list[Ready] = []
         for number, line in batch:
             try:
-                payloads.extend(prepare(line, sending.max_payload))
+                tasks.extend(prepare(line, sending.max_payload))
             except BadLine as error:
                 bad += 1
                 say(f"line {number}: {error}", err=True)
                 if not skip_bad:
                     break
-        for chunk in chunked(payloads):
-            sending.client.ask(send(sending.queue, ms, chunk))
+        for chunk in chunked(tasks):
+            sending.client.ask(send(terms, chunk))
             progress.sent += len(chunk)
         if bad and not skip_bad:
             raise Failure(f"stopped at line {number}; the {progress.sent} tasks before it were sent", os.EX_DATAERR)
@@ -157,15 +159,15 @@ def _batches(descriptor: int, size: int, longest: int, label: str) -> Iterator[l
             yield [(number + 1, rest)]
 
 
-def prepare(line: bytes, max_payload: int) -> list[bytes]:
-    """Turn a line into a payload: as it is, with an id if it has none.
+def prepare(line: bytes, max_payload: int) -> list[Ready]:
+    """Turn a line into a task: as it is, with an id if it has none.
 
     Args:
         line: without its line break.
         max_payload: bytes that a task may have.
 
     Returns:
-        The payload; or nothing, for a blank line.
+        The task; or nothing, for a blank line.
 
     Raises:
         BadLine: saying why it is no task.
@@ -179,9 +181,9 @@ def prepare(line: bytes, max_payload: int) -> list[bytes]:
         task = verify(text, max_payload)
         if "id" not in task:
             text = b'{"id":"%s",%s' % (fresh_id().encode(), text[1:])
-            verify(text, max_payload)
+            task = verify(text, max_payload)
     except EncodeError as error:
         raise BadLine(str(error)) from None
-    if "id" in task and not (isinstance(task["id"], str) and valid_name(task["id"])):
+    if not (isinstance(task["id"], str) and valid_name(task["id"])):
         raise BadLine("the id is not a text of 1-200 characters, none of them control or bidirectional")
-    return [text]
+    return [Ready(task["id"], text)]

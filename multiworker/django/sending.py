@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from multiworker.django import conf, eager
-from multiworker.worker.client.encode import delay_ms
+from multiworker.worker.client.encode import Ready, delay_ms
 
 _TAPS: list[Callable[["Outgoing"], None]] = []
 """Those who take tasks instead of Redis, the last one first: tests."""
@@ -150,7 +150,7 @@ def enqueue(
     more = _options(delay, queue, priority, confirm)
     ready = conf.client().encode(type, data, id)
     _dispatch([ready], more, using=using, now=_now(on_commit=on_commit))
-    return ready[0]
+    return ready.id
 
 
 def enqueue_many(
@@ -183,7 +183,7 @@ def enqueue_many(
     more = _options(delay, queue, priority, confirm)
     ready = conf.client().encode_all(tasks)
     _dispatch(ready, more, using=using, now=_now(on_commit=on_commit))
-    return [task_id for task_id, _ in ready]
+    return [task.id for task in ready]
 
 
 async def aenqueue(
@@ -225,7 +225,7 @@ async def aenqueue(
         return await conf.client().aenqueue(type, data, id=id, **more)
     ready = conf.client().encode(type, data, id)
     await sync_to_async(_dispatch)([ready], more, using=using, now=_now(on_commit=on_commit))
-    return ready[0]
+    return ready.id
 
 
 def _now(*, on_commit: bool | None) -> bool | None:
@@ -249,9 +249,9 @@ def _options(delay: float | timedelta | None, queue: str | None, priority: int, 
     return options
 
 
-def _dispatch(ready: list[tuple[str, bytes]], more: dict[str, Any], *, using: str | None, now: bool | None) -> None:
+def _dispatch(ready: Sequence[Ready], more: dict[str, Any], *, using: str | None, now: bool | None) -> None:
     """Dispatch tasks as they were when they were encoded: later changes of their data do not count."""
-    outgoing = [_outgoing(payload, more) for _, payload in ready] if _TAPS or conf.is_eager() else []
+    outgoing = [_outgoing(task.payload, more) for task in ready] if _TAPS or conf.is_eager() else []
     dispatch(outgoing, partial(conf.client().send_encoded, ready, **more), using=using, now=now)
 
 

@@ -246,7 +246,8 @@ class Driver:
         payloads = [*seen.get(keys.queue, []), *seen.get(keys.handoff, [])]
         payloads = [*filter(None, payloads), *(letter[b"payload"] for letter in letters)]
         task_ids = [letter[b"id"] for letter in letters]
-        frames = [*seen.get(keys.scheduled, [])[::2], *seen.get(keys.priority, [])[::2], *seen.get(keys.suspects, [])]
+        frames = [frame for key in (keys.scheduled, keys.priority, keys.deferred) for frame in seen.get(key, [])[::2]]
+        frames += seen.get(keys.suspects, [])
         for worker, content in self._inflight_of(seen).items():
             assert worker.encode() in seen[keys.workers], f"nobody will ever look at what {worker} holds"
             assert set(META) <= set(content), f"{worker} has no books: {content}"

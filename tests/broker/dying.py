@@ -55,4 +55,4 @@ def bury_many(redis_client: redis.Redis, count: int, payload: str = '{"type":"t"
     loop = f"for i = ARGV[1], ARGV[2] do bury({frame}, 'w', 'rejected', 'no ' .. i) end"
     for first in range(0, count, 1000):
         last = min(first + 1000, count) - 1
-        redis_client.eval(f"{prelude}\n{loop}", 9, *KEYS.of_worker("w"), first, last, payload)
+        redis_client.eval(f"{prelude}\n{loop}", 10, *KEYS.of_worker("w"), first, last, payload)

@@ -19,7 +19,7 @@ from multiworker.worker.errors import Reason
 from tests.broker.driver import LEASE_MS, NOON, Driver, Edit, read_frame
 
 PAYLOADS = (b"A", b"B", b"", b"x\ny", b"1 2 3\nz", b"w 1 0\n", b"\x00\xff")
-BYTES_AT = 16
+BYTES_AT = 17
 """Where in a step's command the byte budget stands."""
 SUSPECT, BURIED = 2, 5
 """Crashes that make a suspect, and a dead letter; as in lua/prelude.lua."""

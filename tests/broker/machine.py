@@ -32,6 +32,7 @@ from tests.broker.strategies import (
     fates,
     headers,
     payloads,
+    priorities,
     some,
 )
 
@@ -70,17 +71,28 @@ class Protocol(RuleBasedStateMachine):
         self.reference.queue += given
         self.pushed.update(known_by(payload) for payload in given if payload)
 
-    @rule(delay=st.sampled_from((0, 0, 3_000)), header=headers, payload=payloads)
-    def schedule(self, delay: int, header: bytes, payload: bytes) -> None:
-        frame = self._forge(header, payload)
-        told = self._call(commands.schedule(self.driver.keys, delay, [frame]))
-        assert told == self.reference.schedule(delay, [frame])
+    @rule(
+        delay=st.sampled_from((0, 0, 1, 3_000)),
+        priority=priorities,
+        given=st.lists(st.tuples(st.sampled_from(("twin", "twin", "id")), payloads), min_size=1, max_size=3),
+    )
+    def schedule(self, delay: int, priority: int, given: list[tuple[str, bytes]]) -> None:
+        told = self._call(commands.schedule(self.driver.keys, delay, priority, given))
+        assert told == self.reference.schedule(delay, priority, given)
+        self.pushed.update(known_by(payload) for _, payload in given)
 
-    @rule(order=st.integers(-2, 2), header=headers, payload=payloads)
-    def prioritise(self, order: int, header: bytes, payload: bytes) -> None:
+    @rule(
+        key=st.sampled_from(("priority", "deferred", "scheduled")),
+        order=st.integers(-2, 2),
+        header=headers,
+        payload=payloads,
+    )
+    def forge(self, key: str, order: int, header: bytes, payload: bytes) -> None:
+        """Somebody else writes into our sorted sets."""
         frame = self._forge(header, payload)
-        self.driver.do("ZADD", self.driver.keys.priority, order, frame)
-        self.reference.priority[frame] = order
+        score = order if key == "priority" else NOON + order * 1_000
+        self.driver.do("ZADD", getattr(self.driver.keys, key), score, frame)
+        getattr(self.reference, key)[frame] = score
 
     @rule(header=headers, payload=payloads)
     def suspect(self, header: bytes, payload: bytes) -> None:
@@ -202,7 +214,9 @@ class Protocol(RuleBasedStateMachine):
         assert self._call(commands.depths(self.driver.keys)) == self.reference.depths()
 
     @rule(
-        part=st.sampled_from(("queue", "handoff", "scheduled", "priority", "suspects", "dead", "counters", "held")),
+        part=st.sampled_from(
+            ("queue", "handoff", "scheduled", "priority", "deferred", "suspects", "dead", "counters", "held")
+        ),
         worker=a_worker,
         script=st.sampled_from(("step", "recover", "requeue", "discard", "purge", "schedule")),
     )
@@ -217,7 +231,7 @@ class Protocol(RuleBasedStateMachine):
             "requeue": commands.requeue(keys, map(self._entry, range(3))),
             "discard": commands.discard(keys, map(self._entry, range(3))),
             "purge": commands.purge(keys, everything=True),
-            "schedule": commands.schedule(keys, 0, [b"never 1 0\n"]),
+            "schedule": commands.schedule(keys, 0, 1, [("never", b"")]),
         }
         key = keys.inflight(name if script in ("step", "recover") else "") if part == "held" else getattr(keys, part)
         existed = self.driver.do("EXISTS", key)
@@ -247,7 +261,8 @@ class Protocol(RuleBasedStateMachine):
             *filter(None, (*found["queue"], *found["handoff"])),
             *(letter[b"payload"] for letter in found["letters"]),
         ]
-        places += map(payload_of, (*found["scheduled"], *found["priority"], *found["suspects"]))
+        for part in ("scheduled", "priority", "deferred", "suspects"):
+            places += map(payload_of, found[part])
         for worker, books in found["books"].items():
             assert worker in found["workers"], f"nobody will ever look at what {worker!r} holds"
             assert books.claimed == books.done + books.retried + books.dead + len(books.held), books

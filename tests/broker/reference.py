@@ -1,14 +1,17 @@
 """What the scripts are to do, once more in Python: plain, and without a thought of speed or of faults in the middle."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from multiworker.worker.commands import Settle
 
 SUSPECT_AFTER, DEAD_AFTER = 2, 5
-_FRAME = re.compile(rb"([A-Za-z0-9.:_-]+) (\d{1,9}) (\d{1,9})(?!\d) ?(\d{0,12})\n(.*)", re.DOTALL)
+STRIDE = 2**45
+_FRAME = re.compile(
+    rb"([A-Za-z0-9.:_-]+) (\d{1,9}) (\d{1,9})(?: (\d{1,12}))?(?: p(-?\d{1,3})\.(\d{1,13}))?\n(.*)", re.DOTALL
+)
 
 
 class Limits(NamedTuple):
@@ -18,6 +21,7 @@ class Limits(NamedTuple):
         whole, head: bytes of a payload that dead letters keep whole, and of the head of one that is larger.
         letters, letter_bytes: the caps of the dead letters.
         chunk, chunks: list elements read at once, and how often in one call.
+        promoted: deferred tasks that one call finds to be due.
     """
 
     whole: int = 30
@@ -26,26 +30,44 @@ class Limits(NamedTuple):
     letter_bytes: int = 500
     chunk: int = 3
     chunks: int = 2
+    promoted: int = 3
 
 
 @dataclass
 class Frame:
-    """A task with its header, as text."""
+    """A task with its header, as text; priority and number are its place among the priorities, without one 0."""
 
     id: bytes
     attempt: bytes
     crashes: bytes
     size: bytes
     payload: bytes
+    priority: int = 0
+    number: bytes = b""
 
     @classmethod
     def of(cls, raw: bytes) -> "Frame | None":
         """Read a frame; None if it has no header."""
         match = _FRAME.fullmatch(raw)
-        return cls(*match.groups()) if match else None
+        if not match:
+            return None
+        name, attempt, crashes, size, priority, number, payload = match.groups()
+        if priority and not 0 < abs(int(priority)) <= 100:
+            return None
+        return cls(name, attempt, crashes, size or b"", payload, int(priority or 0), number or b"")
+
+    @property
+    def place(self) -> bytes:
+        """How the header tells it."""
+        return b"p%d.%s" % (self.priority, self.number) if self.priority else b""
+
+    @property
+    def score(self) -> int:
+        """By which those with a priority are in order."""
+        return int(self.number) - self.priority * STRIDE
 
     def __bytes__(self) -> bytes:
-        header = b" ".join(filter(None, (self.id, self.attempt, self.crashes, self.size)))
+        header = b" ".join(filter(None, (self.id, self.attempt, self.crashes, self.size, self.place)))
         return header + b"\n" + self.payload
 
 
@@ -77,6 +99,7 @@ class Reference:
     handoff: list[bytes] = field(default_factory=list)
     scheduled: dict[bytes, int] = field(default_factory=dict)
     priority: dict[bytes, int] = field(default_factory=dict)
+    deferred: dict[bytes, float] = field(default_factory=dict)
     suspects: list[bytes] = field(default_factory=list)
     letters: list[dict[bytes, bytes]] = field(default_factory=list)
     counters: dict[bytes, int] = field(default_factory=dict)
@@ -132,8 +155,10 @@ class Reference:
                 buried += 1
             elif int(frame.crashes) >= SUSPECT_AFTER:
                 self.suspects.append(bytes(frame))
+            elif frame.priority:
+                self.put(self.priority, frame.score, frame)
             else:
-                self.scheduled[bytes(frame)] = self.now
+                self.put(self.scheduled, self.now, frame)
         if len(books.held) > buried:
             self.ring()
         return [b"OK", len(books.held) - buried, buried, books.claimed, books.done, books.retried, books.dead]
@@ -159,33 +184,72 @@ class Reference:
 
     def drained(self) -> int:
         """See lua/drained.lua."""
-        waiting = (self.queue, self.handoff, self.suspects, self.scheduled, self.priority)
+        waiting = (self.queue, self.handoff, self.suspects, self.scheduled, self.priority, self.deferred)
         return int(not any(waiting) and not any(books.held for books in self.books.values()))
 
     def depths(self) -> list[int]:
         """See lua/depths.lua."""
         return [
             *(len([payload for payload in both if payload]) for both in (self.queue, self.handoff)),
-            *(len(self.scheduled), len(self.priority), len(self.suspects)),
+            *(len(self.scheduled) + len(self.deferred), len(self.priority), len(self.suspects)),
             *(sum(len(books.held) for books in self.books.values()), len(self.books), len(self.letters)),
             *(self.counters.get(b"dead_bytes", 0), self.counters.get(b"dead_dropped", 0)),
         ]
 
-    def schedule(self, delay: int, frames: Iterable[bytes]) -> int:
+    def schedule(self, delay: int, priority: int, tasks: Sequence[tuple[str, bytes]]) -> int:
         """See lua/schedule.lua."""
-        before = len(self.scheduled)
-        self.scheduled.update(dict.fromkeys(frames, self.now + delay))
+        for name, payload in tasks:
+            self.line_up(delay, Frame(name.encode(), b"1", b"0", b"", payload, priority))
         if delay <= 0:
             self.ring()
-        return len(self.scheduled) - before
+        return len(tasks)
+
+    def line_up(self, delay: int, frame: Frame) -> None:
+        """Have a task wait for its time, then for its turn: behind what is ready by then and has the same priority."""
+        if not frame.priority:
+            self.put(self.scheduled, self.now + delay, frame)
+            return
+        frame.number = b"%d" % self.next_number()
+        if delay <= 0 and not self.ripe():
+            self.put(self.priority, frame.score, frame)
+        else:
+            self.put(self.deferred, self.now + delay + int(frame.number) % 4096 / 4096, frame)
+
+    def ripe(self) -> list[bytes]:
+        """Deferred tasks whose time has come, in order."""
+        return [frame for frame in in_order(self.deferred) if self.deferred[frame] < self.now + 1]
+
+    def promote(self) -> bool:
+        """Give deferred tasks their places among the priorities; True if there may be more of them."""
+        ripe = self.ripe()[: self.limits.promoted]
+        for raw in ripe:
+            frame = Frame.of(raw)
+            if frame and frame.priority:
+                frame.number = b"%d" % self.next_number()
+                self.put(self.priority, frame.score, frame)
+            else:
+                self.scheduled[raw] = self.now
+            del self.deferred[raw]
+        return len(ripe) == self.limits.promoted
+
+    def put(self, where: dict[bytes, Any], score: float, frame: Frame) -> None:
+        """Add a frame, under another id if there is one just like it."""
+        while bytes(frame) in where:
+            frame.id = b"%s.%d" % (frame.id[:480], self.next_number())
+        where[bytes(frame)] = score
+
+    def next_number(self) -> int:
+        """Draw the next number of a place."""
+        self.counters[b"sequence"] = self.counters.get(b"sequence", 0) + 1
+        return self.counters[b"sequence"]
 
     def purge(self, *, everything: bool) -> int:
         """See lua/purge.lua."""
         gone = [payload for payload in (*self.queue, *self.handoff) if payload]
         self.queue, self.handoff = [], []
         if everything:
-            gone += map(payload_of, (*self.scheduled, *self.priority, *self.suspects))
-            self.scheduled, self.priority, self.suspects = {}, {}, []
+            gone += map(payload_of, (*self.scheduled, *self.priority, *self.deferred, *self.suspects))
+            self.scheduled, self.priority, self.deferred, self.suspects = {}, {}, {}, []
         self.left += gone
         return len(gone)
 
@@ -202,7 +266,8 @@ class Reference:
                 continue
             told.append(b"OK")
             gone.add(number)
-            self.scheduled[bytes(Frame(letter[b"id"], b"1", b"0", b"", letter[b"payload"]))] = self.now
+            priority = int(letter.get(b"priority", 0))
+            self.line_up(0, Frame(letter[b"id"], b"1", b"0", b"", letter[b"payload"], priority))
         self._remove(gone)
         if gone:
             self.ring()
@@ -236,6 +301,7 @@ class Reference:
         size = frame.size or b"%d" % len(frame.payload)
         letter = {b"id": frame.id, b"attempt": frame.attempt, b"crashes": frame.crashes, b"reason": reason}
         letter |= {b"detail": detail, b"worker": worker, b"size": size, b"sha256": sha256, b"payload": frame.payload}
+        letter |= {b"priority": b"%d" % frame.priority} if frame.priority else {}
         self.letters.append(letter)
         while len(self.letters) > 1 and (
             len(self.letters) > self.limits.letters or sum(map(weight, self.letters)) > self.limits.letter_bytes
@@ -254,7 +320,7 @@ class Reference:
         assert frame
         if settle.kind == "retry":
             frame.attempt = b"%d" % (int(frame.attempt) + 1)
-            self.scheduled[bytes(frame)] = self.now + int(settle.value)
+            self.line_up(int(settle.value), frame)
             books.retried += 1
             return True
         detail, reason = settle.detail.encode(), str(settle.value).encode()
@@ -266,6 +332,11 @@ class Reference:
 def weight(letter: dict[bytes, bytes]) -> int:
     """Return the bytes that a dead letter counts for."""
     return sum(map(len, letter.values()))
+
+
+def in_order(frames: dict[bytes, Any]) -> list[bytes]:
+    """Return a sorted set's members as Redis has them."""
+    return sorted(frames, key=lambda frame: (frames[frame], frame))
 
 
 def turn_of(worker: bytes) -> bytes:

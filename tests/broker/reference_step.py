@@ -1,11 +1,11 @@
 """What lua/step.lua is to do, once more in Python."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from multiworker.worker.commands import Settle
-from tests.broker.reference import SUSPECT_AFTER, Books, Frame, Reference, payload_of, turn_of
+from tests.broker.reference import SUSPECT_AFTER, Books, Frame, Reference, in_order, payload_of, turn_of
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Step:
     more: bool = False
     turn: bool = False
     next_due: int = -1
+    aside: int = 0
 
     @property
     def books(self) -> Books:
@@ -50,9 +51,9 @@ class Step:
         world = self.world
         if refusal := world.refusal(self.worker, self.no):
             return refusal
-        due = [frame for frame in _in_order(world.scheduled) if world.scheduled[frame] <= world.now][: self.want + 1]
+        due = [frame for frame in in_order(world.scheduled) if world.scheduled[frame] <= world.now][: self.want + 1]
         ready = len(world.queue) + len(world.handoff)
-        books, suspects, prioritised = self.books, len(world.suspects), len(world.priority)
+        books, suspects, deferred = self.books, len(world.suspects), len(world.deferred)
         books.no = self.no
         world.workers[self.worker] = world.now + self.lease
         done = 0
@@ -63,7 +64,9 @@ class Step:
         books.done += done
         missing = [settle.delivery.encode() for settle in settles if not world.settle(self.worker, settle)]
         if suspects and self.want:
-            self._consider_suspect(has_other=bool(ready + len(due) + prioritised))
+            self._consider_suspect(has_other=bool(ready + len(due) + len(world.priority) + len(world.ripe())))
+        if self.want and deferred and world.promote():
+            self.more, self.want = True, 0
         if self.want:
             self._claim(due, ready)
         books.claimed += len(self.claims) + self.buried
@@ -90,48 +93,54 @@ class Step:
 
     def _claim(self, due: list[bytes], ready: int) -> None:
         world = self.world
-        order = _in_order(world.priority)
+        order = in_order(world.priority)
         before = [frame for frame in order if world.priority[frame] < 0][: self.want]
         after = [frame for frame in order if world.priority[frame] > 0][: self.want]
-        prioritised = len(world.priority)
+        prioritised = bool(world.priority)
         self._take_sorted(world.priority, before, self.want)
-        claimed = len(self.claims)
-        room = self.want - claimed
+        room = self.want - len(self.claims)
         self._take_sorted(world.scheduled, due, max(room - ready, (room + self.no % 2) // 2))
-        claimed_due = len(self.claims) - claimed
-        self._take_list(world.handoff)
-        self._take_list(world.queue)
-        self._take_sorted(world.priority, after, self.want)
+        lists_are_empty = self._take_list(world.handoff) & self._take_list(world.queue)
+        self._take_sorted(world.scheduled, due, len(due))
+        if lists_are_empty and not due and not self.aside:
+            self._take_sorted(world.priority, after, self.want)
         if self.is_full:
             self.more = True
-            if len(due) > claimed_due or prioritised > len(self.claims) or world.handoff:
+            if due or self.aside or (prioritised and world.priority) or world.handoff:
                 world.ring()
-        elif len(due) > claimed_due:
+        elif due or self.aside:
             self.more = True
-        elif world.scheduled:
-            self.next_due = min(world.scheduled.values())
+        elif world.scheduled or world.deferred:
+            self.next_due = int(min([*world.scheduled.values(), *world.deferred.values()]))
 
-    def _take_sorted(self, source: dict[bytes, int], frames: Iterable[bytes], most: int) -> None:
-        for raw in list(frames)[: max(0, most)]:
+    def _take_sorted(self, source: dict[bytes, int], frames: list[bytes], most: int) -> None:
+        """Take at most so many of the first frames, which are no longer in the list then."""
+        for _ in range(min(len(frames), most)):
             if self.is_full:
                 return
+            raw = frames.pop(0)
             number, frame = self._number(), Frame.of(raw)
             del source[raw]
             if frame and int(frame.crashes) >= SUSPECT_AFTER:
                 self.world.suspects.append(raw)
+                self.aside += 1
             else:
                 self._hold(number, raw)
 
-    def _take_list(self, source: list[bytes]) -> None:
+    def _take_list(self, source: list[bytes]) -> bool:
+        """Returns whether it was seen to be empty."""
         for _ in range(self.world.limits.chunks):
-            if self.is_full or not source:
-                return
+            if self.is_full:
+                return False
+            if not source:
+                return True
             for _ in range(min(self.world.limits.chunk, self.want - len(self.claims), len(source))):
                 if self.budget <= 0:
                     break
                 if payload := source.pop(0):
                     self._take(payload)
         self.more = True
+        return False
 
     def _take(self, payload: bytes) -> None:
         number = self._number()
@@ -161,7 +170,3 @@ class Step:
     def _number(self) -> int:
         self.numbered += 1
         return self.numbered
-
-
-def _in_order(frames: dict[bytes, int]) -> list[bytes]:
-    return sorted(frames, key=lambda frame: (frames[frame], frame))

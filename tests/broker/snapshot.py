@@ -11,6 +11,7 @@ PARTS = (
     "handoff",
     "scheduled",
     "priority",
+    "deferred",
     "suspects",
     "letters",
     "counters",
@@ -28,6 +29,7 @@ def snapshot(driver: Driver) -> dict[str, Any]:
     return {
         **{name: seen.get(getattr(keys, name), [])[::-1] for name in ("queue", "handoff", "suspects")},
         **{name: _numbers(seen.get(getattr(keys, name), [])) for name in ("scheduled", "priority", "workers")},
+        "deferred": {frame: float(due) for frame, due in _pairs(seen.get(keys.deferred, [])).items()},
         "letters": [_pairs(fields) for _, fields in stream],
         "entries": [entry.decode() for entry, _ in stream],
         "counters": _numbers(seen.get(keys.counters, [])),

@@ -70,7 +70,7 @@ def test_whatever_makes_work_ready_wakes_a_waiter(driver: Driver, redis_url: str
 
     def schedule() -> None:
         driver.pushed[b"due"] += 1
-        driver.call(commands.schedule(driver.keys, 0, [b"t.1 1 0\ndue"]))
+        driver.call(commands.schedule(driver.keys, 0, 0, [("t.1", b"due")]))
 
     def leave_some() -> None:
         driver.step("b", 1)

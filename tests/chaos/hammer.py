@@ -101,8 +101,7 @@ class Hand:
         """Push and schedule once, and never again, whatever comes of it."""
         first, second = next(self._numbers), next(self._numbers)
         await self._say(commands.push(KEYS, [_task(first)]), first)
-        frame = b"%s 1 0\n%s" % (secrets.token_hex(8).encode(), _task(second))
-        await self._say(commands.schedule(KEYS, 0, [frame]), second)
+        await self._say(commands.schedule(KEYS, 0, 0, [(secrets.token_hex(8), _task(second))]), second)
 
     async def _say(self, command: Command, n: int) -> None:
         try:

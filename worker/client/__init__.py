@@ -26,6 +26,7 @@ def enqueue(
     delay: float | timedelta | None = None,
     queue: str = QUEUE,
     confirm: int = 0,
+    priority: int = 0,
 ) -> str:
     """Send a task, and return once Redis has it. It is sent once, and never again, whatever happens.
 
@@ -38,18 +39,20 @@ def enqueue(
         queue: the list.
         confirm: how many replicas of Redis must have the task, too, within a second (WAIT); with all of them, no
             failover loses it.
+        priority: -100 to 100. Higher ones are taken first, equal ones in the order in which they were sent; tasks of
+            a plain LPUSH have 0. It is kept over delays, retries and crashes.
 
     Returns:
         The task's id.
 
     Raises:
         EncodeError: the task cannot be sent as it is; it was not.
-        ValueError: id, delay or confirm cannot be; the task was not sent.
+        ValueError: id, delay, confirm or priority cannot be; the task was not sent.
         SettingsError: queue or Redis URL cannot be; the task was not sent.
         RedisUnavailable: Redis refused, or did not answer: whether it has the task is unknown.
         NotConfirmed: Redis has the task, but fewer replicas have confirmed it: it may run, or be lost in a failover.
     """
-    return default_client().enqueue(type, data, id=id, delay=delay, queue=queue, confirm=confirm)
+    return default_client().enqueue(type, data, id=id, delay=delay, queue=queue, confirm=confirm, priority=priority)
 
 
 async def aenqueue(
@@ -60,6 +63,7 @@ async def aenqueue(
     delay: float | timedelta | None = None,
     queue: str = QUEUE,
     confirm: int = 0,
+    priority: int = 0,
 ) -> str:
     """Send a task without blocking the event loop; what is sent at the same time shares round trips.
 
@@ -72,6 +76,7 @@ async def aenqueue(
         delay: as for enqueue.
         queue: as for enqueue.
         confirm: as for enqueue.
+        priority: as for enqueue.
 
     Returns:
         The task's id.
@@ -79,7 +84,9 @@ async def aenqueue(
     Raises:
         EncodeError, ValueError, SettingsError, RedisUnavailable, NotConfirmed: as enqueue.
     """
-    return await default_client().aenqueue(type, data, id=id, delay=delay, queue=queue, confirm=confirm)
+    return await default_client().aenqueue(
+        type, data, id=id, delay=delay, queue=queue, confirm=confirm, priority=priority
+    )
 
 
 def enqueue_many(
@@ -88,6 +95,7 @@ def enqueue_many(
     delay: float | timedelta | None = None,
     queue: str = QUEUE,
     confirm: int = 0,
+    priority: int = 0,
 ) -> list[str]:
     """Send many tasks, about a thousand in a round trip. All are checked before the first is sent.
 
@@ -96,6 +104,7 @@ def enqueue_many(
         delay: seconds to put all of them off.
         queue: the list.
         confirm: as for enqueue; asked for after each thousand.
+        priority: of all of them, as for enqueue.
 
     Returns:
         Their ids, in order.
@@ -106,7 +115,7 @@ def enqueue_many(
         NotConfirmed: names the tasks that too few replicas have confirmed; those before them were, those after them
             were not sent.
     """
-    return default_client().enqueue_many(tasks, delay=delay, queue=queue, confirm=confirm)
+    return default_client().enqueue_many(tasks, delay=delay, queue=queue, confirm=confirm, priority=priority)
 
 
 async def aenqueue_many(
@@ -115,6 +124,7 @@ async def aenqueue_many(
     delay: float | timedelta | None = None,
     queue: str = QUEUE,
     confirm: int = 0,
+    priority: int = 0,
 ) -> list[str]:
     """Send many tasks without blocking the event loop.
 
@@ -123,6 +133,7 @@ async def aenqueue_many(
         delay: as for enqueue_many.
         queue: as for enqueue_many.
         confirm: as for enqueue_many.
+        priority: as for enqueue_many.
 
     Returns:
         Their ids, in order.
@@ -130,7 +141,7 @@ async def aenqueue_many(
     Raises:
         EncodeError, ValueError, SettingsError, RedisUnavailable, NotConfirmed: as enqueue_many.
     """
-    return await default_client().aenqueue_many(tasks, delay=delay, queue=queue, confirm=confirm)
+    return await default_client().aenqueue_many(tasks, delay=delay, queue=queue, confirm=confirm, priority=priority)
 
 
 def default_client() -> Client:

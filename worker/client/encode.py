@@ -8,9 +8,10 @@ be text, numbers, UUIDs, dates and Enums; they become text. Everything else is r
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,6 +25,35 @@ CHUNK = 1000
 """Tasks in one round trip, at most."""
 CHUNK_BYTES = 1024 * 1024
 """Bytes of payload in one round trip, unless a single task has more."""
+MAX_PRIORITY = 100
+"""The highest priority; its negative is the lowest."""
+_FRAME_ID = re.compile(r"[A-Za-z0-9.:_-]+")
+
+
+class Ready(NamedTuple):
+    """A task that can be sent.
+
+    Args:
+        id: its id.
+        payload: as it lies in Redis.
+    """
+
+    id: str
+    payload: bytes
+
+
+class Terms(NamedTuple):
+    """How tasks are sent.
+
+    Args:
+        queue: the list.
+        delay_ms: milliseconds to put them off.
+        priority: of all of them, -100 to 100; higher ones run first.
+    """
+
+    queue: str
+    delay_ms: int = 0
+    priority: int = 0
 
 
 def _plain(value: object) -> object:
@@ -40,7 +70,7 @@ def _plain(value: object) -> object:
 _encode_json = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
-def encode(type: str, data: Any, id: str | None, max_payload: int) -> tuple[str, bytes]:  # noqa: A002
+def encode(type: str, data: Any, id: str | None, max_payload: int) -> Ready:  # noqa: A002
     """Encode a task as it lies in Redis.
 
     Args:
@@ -48,9 +78,6 @@ def encode(type: str, data: Any, id: str | None, max_payload: int) -> tuple[str,
         data: see the head of this module; None is left out.
         id: the task's id; None draws one.
         max_payload: bytes that it may have.
-
-    Returns:
-        The id, and the payload.
 
     Raises:
         EncodeError: a worker would dead-letter it, or the data has no form in JSON.
@@ -74,7 +101,7 @@ def encode(type: str, data: Any, id: str | None, max_payload: int) -> tuple[str,
     verify(payload, max_payload)
     if b"null" in payload:
         _refuse_nan(data)
-    return id, payload
+    return Ready(id, payload)
 
 
 def _is_id(value: object) -> bool:
@@ -134,29 +161,44 @@ def delay_ms(delay: float | timedelta | None) -> int:
     return round(seconds * 1000) or int(seconds > 0)
 
 
-def send(queue: str, ms: int, payloads: Sequence[bytes]) -> Command:
+def check_priority(priority: object) -> int:
+    """Return a priority that can be.
+
+    Raises:
+        ValueError: it is no whole number from -100 to 100.
+    """
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
+        raise ValueError(f"a priority is a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}, not {priority!r}")
+    return int(priority)
+
+
+def send(terms: Terms, tasks: Sequence[Ready]) -> Command:
     """Build the command that sends tasks.
 
     Args:
-        queue: the list.
-        ms: milliseconds to put them off.
-        payloads: in the order in which they are to be taken.
+        terms: how.
+        tasks: in the order in which they are to be taken.
     """
-    if not ms:
-        return commands.push(Keys(queue), payloads)
-    # A frame needs an id that no other has, or two tasks alike would be one member of the sorted set.
-    return commands.schedule(Keys(queue), ms, [f"{fresh_id()} 1 0\n".encode() + payload for payload in payloads])
+    if not terms.delay_ms and not terms.priority:
+        return commands.push(Keys(terms.queue), [task.payload for task in tasks])
+    named = [(_frame_id(task.id), task.payload) for task in tasks]
+    return commands.schedule(Keys(terms.queue), terms.delay_ms, terms.priority, named)
 
 
-def chunked(payloads: Iterable[bytes]) -> Iterator[list[bytes]]:
+def _frame_id(task_id: str) -> str:
+    """Return the id that a task has in its frame: its own, or a fresh one if a header cannot have its characters."""
+    return task_id if _FRAME_ID.fullmatch(task_id) else fresh_id()
+
+
+def chunked(tasks: Iterable[Ready]) -> Iterator[list[Ready]]:
     """Cut tasks into pieces for one round trip each, in order."""
-    chunk: list[bytes] = []
+    chunk: list[Ready] = []
     size = 0
-    for payload in payloads:
-        if chunk and (len(chunk) == CHUNK or size + len(payload) > CHUNK_BYTES):
+    for task in tasks:
+        if chunk and (len(chunk) == CHUNK or size + len(task.payload) > CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
-        chunk.append(payload)
-        size += len(payload)
+        chunk.append(task)
+        size += len(task.payload)
     if chunk:
         yield chunk

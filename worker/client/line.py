@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from multiworker.worker.addresses import route_of
-from multiworker.worker.client.encode import CHUNK, CHUNK_BYTES, send
+from multiworker.worker.client.encode import CHUNK, CHUNK_BYTES, Ready, Terms, send
 from multiworker.worker.connections import FreshWire
 
 MOST_WIRES = 16
@@ -20,12 +20,12 @@ class _Batch:
     """Tasks that go out together.
 
     Args:
-        payloads: in order.
-        size: bytes of all of them.
+        tasks: in order.
+        size: bytes of all their payloads.
         sent: ends when Redis has them, with the number of replicas that have confirmed it.
     """
 
-    payloads: list[bytes]
+    tasks: list[Ready]
     size: int
     sent: "asyncio.Future[int] | None" = None
 
@@ -43,17 +43,16 @@ class Line:
         self._is_cluster = route is not None and route.kind == "cluster"
         self._wires: dict[str, FreshWire] = {} if self._is_cluster else {"": FreshWire(url)}
         self._turn = asyncio.Lock()
-        self._open: dict[tuple[str, int, int], _Batch] = {}
+        self._open: dict[tuple[Terms, int], _Batch] = {}
 
-    async def send(self, queue: str, ms: int, payload: bytes, confirm: int = 0) -> int:
+    async def send(self, terms: Terms, task: Ready, confirm: int = 0) -> int:
         """Send one task, together with those that others send at the same time.
 
         If the caller is cancelled, the task may be sent all the same.
 
         Args:
-            queue: the list.
-            ms: milliseconds to put it off.
-            payload: the task.
+            terms: how.
+            task: the task.
             confirm: how many replicas to wait for.
 
         Returns:
@@ -62,32 +61,31 @@ class Line:
         Raises:
             RedisUnavailable: whether it was sent is unknown.
         """
-        kind = queue, ms, confirm
+        kind = terms, confirm
         batch = self._open.get(kind)
-        if batch and len(batch.payloads) < CHUNK and batch.size + len(payload) <= CHUNK_BYTES:
-            batch.payloads.append(payload)
-            batch.size += len(payload)
+        if batch and len(batch.tasks) < CHUNK and batch.size + len(task.payload) <= CHUNK_BYTES:
+            batch.tasks.append(task)
+            batch.size += len(task.payload)
         else:
-            batch = self._open[kind] = _Batch([payload], len(payload))
+            batch = self._open[kind] = _Batch([task], len(task.payload))
             batch.sent = asyncio.ensure_future(self._commit(kind, batch))
             batch.sent.add_done_callback(_read_error)
         return await asyncio.shield(batch.sent) if batch.sent else 0
 
-    async def _commit(self, kind: tuple[str, int, int], batch: _Batch) -> int:
-        queue, ms, confirm = kind
+    async def _commit(self, kind: tuple[Terms, int], batch: _Batch) -> int:
         async with self._turn:
             if self._open.get(kind) is batch:
                 del self._open[kind]
-            return await self._push(queue, ms, batch.payloads, confirm)
+            return await self._push(kind[0], batch.tasks, kind[1])
 
-    async def send_many(self, queue: str, ms: int, payloads: Sequence[bytes], confirm: int = 0) -> int:
+    async def send_many(self, terms: Terms, tasks: Sequence[Ready], confirm: int = 0) -> int:
         """Send tasks in one command when what came before is answered; see send()."""
         async with self._turn:
-            return await self._push(queue, ms, payloads, confirm)
+            return await self._push(terms, tasks, confirm)
 
-    async def _push(self, queue: str, ms: int, payloads: Sequence[bytes], confirm: int) -> int:
-        wire = await self._wire_to(queue)
-        command = send(queue, ms, payloads)
+    async def _push(self, terms: Terms, tasks: Sequence[Ready], confirm: int) -> int:
+        wire = await self._wire_to(terms.queue)
+        command = send(terms, tasks)
         if confirm:
             return await wire.ask_confirmed(command, confirm)
         await wire.ask(command)

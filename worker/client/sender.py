@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from multiworker.worker.addresses import check_redis_url, redacted
 from multiworker.worker.caller import Caller
-from multiworker.worker.client.encode import CHUNK, chunked, delay_ms, encode, send
+from multiworker.worker.client.encode import CHUNK, Ready, Terms, check_priority, chunked, delay_ms, encode, send
 from multiworker.worker.client.line import Line
 from multiworker.worker.commands import Command
 from multiworker.worker.errors import EncodeError, NotConfirmed, RedisUnavailable, SettingsError
@@ -53,12 +53,13 @@ class Client:
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
         confirm: int = 0,
+        priority: int = 0,
     ) -> str:
         """See multiworker.enqueue."""
-        ms = _checked(delay, queue, confirm)
-        id, payload = encode(type, data, id, self._max_payload)  # noqa: A001
-        self._send(send(queue, ms, [payload]), [id], confirm)
-        return id
+        terms = _checked(delay, queue, confirm, priority)
+        task = encode(type, data, id, self._max_payload)
+        self._send(send(terms, [task]), [task.id], confirm)
+        return task.id
 
     async def aenqueue(
         self,
@@ -69,13 +70,14 @@ class Client:
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
         confirm: int = 0,
+        priority: int = 0,
     ) -> str:
         """See multiworker.aenqueue."""
-        ms = _checked(delay, queue, confirm)
-        id, payload = encode(type, data, id, self._max_payload)  # noqa: A001
-        confirmed = await (await self._line()).send(queue, ms, payload, confirm)
-        _require(confirmed, confirm, [id])
-        return id
+        terms = _checked(delay, queue, confirm, priority)
+        task = encode(type, data, id, self._max_payload)
+        confirmed = await (await self._line()).send(terms, task, confirm)
+        _require(confirmed, confirm, [task.id])
+        return task.id
 
     def enqueue_many(
         self,
@@ -84,32 +86,27 @@ class Client:
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
         confirm: int = 0,
+        priority: int = 0,
     ) -> list[str]:
         """See multiworker.enqueue_many."""
-        _checked(delay, queue, confirm)
+        _checked(delay, queue, confirm, priority)
         ready = self.encode_all(tasks)
-        self.send_encoded(ready, delay=delay, queue=queue, confirm=confirm)
-        return [task_id for task_id, _ in ready]
+        self.send_encoded(ready, delay=delay, queue=queue, confirm=confirm, priority=priority)
+        return [task.id for task in ready]
 
-    def encode_all(self, tasks: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes]]:
+    def encode_all(self, tasks: Iterable[tuple[str, Any]]) -> list[Ready]:
         """Check and encode tasks, to be sent later; see multiworker.enqueue_many.
 
         Args:
             tasks: type and data of each.
-
-        Returns:
-            Id and payload of each.
 
         Raises:
             EncodeError: one of them cannot be sent as it is.
         """
         return list(self._encoded(tasks))
 
-    def encode(self, type: str, data: Any, id: str | None) -> tuple[str, bytes]:  # noqa: A002 - the task's keys
+    def encode(self, type: str, data: Any, id: str | None) -> Ready:  # noqa: A002 - the task's keys
         """Check and encode one task, to be sent later; see multiworker.enqueue.
-
-        Returns:
-            Its id, and its payload.
 
         Raises:
             EncodeError, ValueError: it cannot be sent as it is.
@@ -118,26 +115,28 @@ class Client:
 
     def send_encoded(
         self,
-        tasks: Sequence[tuple[str, bytes]],
+        tasks: Sequence[Ready],
         *,
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
         confirm: int = 0,
+        priority: int = 0,
     ) -> None:
         """Send tasks that encode() has made, about a thousand in a round trip; see multiworker.enqueue_many.
 
         Args:
-            tasks: id and payload of each; with none, the other arguments are checked all the same.
+            tasks: what was encoded; with none, the other arguments are checked all the same.
             delay: as there, and so are the others.
             queue: as there.
             confirm: as there.
+            priority: as there.
         """
-        ms = _checked(delay, queue, confirm)
+        terms = _checked(delay, queue, confirm, priority)
         sent = 0
-        for chunk in chunked(payload for _, payload in tasks):
-            ids = [task_id for task_id, _ in tasks[sent : sent + len(chunk)]]
+        for chunk in chunked(tasks):
+            ids = [task.id for task in chunk]
             with _counting(sent, len(tasks)):
-                self._send(send(queue, ms, chunk), ids, confirm)
+                self._send(send(terms, chunk), ids, confirm)
             sent += len(chunk)
 
     async def aenqueue_many(
@@ -147,22 +146,23 @@ class Client:
         delay: float | timedelta | None = None,
         queue: str = QUEUE,
         confirm: int = 0,
+        priority: int = 0,
     ) -> list[str]:
         """See multiworker.aenqueue_many."""
-        ms = _checked(delay, queue, confirm)
-        ready: list[tuple[str, bytes]] = []
+        terms = _checked(delay, queue, confirm, priority)
+        ready: list[Ready] = []
         for task in self._encoded(tasks):
             ready.append(task)
             if len(ready) % CHUNK == 0:
                 await asyncio.sleep(0)  # others on the loop get their turn
         line = await self._line()
         sent = 0
-        for chunk in chunked(payload for _, payload in ready):
-            ids = [task_id for task_id, _ in ready[sent : sent + len(chunk)]]
+        for chunk in chunked(ready):
+            ids = [task.id for task in chunk]
             with _counting(sent, len(ready)):
-                _require(await line.send_many(queue, ms, chunk, confirm), confirm, ids)
+                _require(await line.send_many(terms, chunk, confirm), confirm, ids)
             sent += len(chunk)
-        return [task_id for task_id, _ in ready]
+        return [task.id for task in ready]
 
     def ask(self, command: Command) -> Any:
         """Send one command and return its reply.
@@ -185,7 +185,7 @@ class Client:
         """Hang up the connections that threads have used; those of event loops are closed when their loop ends."""
         self._caller.close()
 
-    def _encoded(self, tasks: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    def _encoded(self, tasks: Iterable[tuple[str, Any]]) -> Iterator[Ready]:
         for number, (kind, data) in enumerate(tasks):
             try:
                 yield encode(kind, data, None, self._max_payload)
@@ -216,11 +216,11 @@ class Client:
             await line.close()
 
 
-def _checked(delay: float | timedelta | None, queue: str, confirm: int) -> int:
+def _checked(delay: float | timedelta | None, queue: str, confirm: int, priority: int) -> Terms:
     hash_tag(queue)
     if not 0 <= confirm <= MOST_REPLICAS:
         raise ValueError(f"confirm is a number of replicas, 0 to {MOST_REPLICAS}, not {confirm!r}")
-    return delay_ms(delay)
+    return Terms(queue, delay_ms(delay), check_priority(priority))
 
 
 def _require(confirmed: int, wanted: int, ids: list[str]) -> None:

@@ -1,24 +1,28 @@
 -- Stands before every other script.
--- KEYS: queue, handoff, scheduled, priority, suspects, dead, counters, workers, in-flight hash of the worker at hand
+-- KEYS: queue, handoff, scheduled, priority, deferred, suspects, dead, counters, workers, in-flight hash of the worker
+--       at hand
 --
 -- The data of one queue:
 --   queue      LIST    raw payloads, LPUSHed by anybody and taken from the right; '' is a bell: it wakes and is dropped
 --   handoff    LIST    payloads moved by anybody's blocking wait; the head of the queue
 --   scheduled  ZSET    frame -> due, in ms of Redis TIME
---   priority   ZSET    frame -> order; below 0 goes before the list, above 0 after it
+--   priority   ZSET    frame -> score of its place; below 0 goes before the list, above 0 after it
+--   deferred   ZSET    frame of a task with a priority -> due, in ms; its fraction keeps those of one ms in order
 --   suspects   LIST    frames that were in flight in two crashes; each runs alone
 --   dead       STREAM  dead letters, capped by count and bytes
---   counters   HASH    dead_bytes, dead_dropped, sequence (of priorities)
+--   counters   HASH    dead_bytes, dead_dropped, sequence (of places)
 --   workers    ZSET    worker -> end of its lease in ms; and marks: *tick, *grace (of upkeep); *alone and
 --                      "*alone WORKER": until when that worker has the turn to run empty for a suspect
 --   in-flight  HASH    delivery id -> frame; and META fields: no (last request number), claimed, done, retried, dead
--- A frame is 'id attempt crashes[ size]', a newline, and the payload; size stands there if only the payload's first
--- bytes follow, because the whole is too large to travel and lies under the oversized key of that id.
-local QUEUE, HANDOFF, SCHEDULED, PRIORITY, SUSPECTS, DEAD, COUNTERS, WORKERS, HELD = unpack(KEYS)
+-- A frame is 'id attempt crashes[ size][ place]', a newline, and the payload; size stands there if only the payload's
+-- first bytes follow, because the whole is too large to travel and lies under the oversized key of that id. place is
+-- 'p<priority>.<number>': -100 to 100 without 0, higher is sooner; and within one priority, lower numbers are sooner.
+local QUEUE, HANDOFF, SCHEDULED, PRIORITY, DEFERRED, SUSPECTS, DEAD, COUNTERS, WORKERS, HELD = unpack(KEYS)
 local META = 5
 local SUSPECT_AFTER, DEAD_AFTER = 2, 5          -- crashes in company, crashes in all
 local DEAD_MOST, DEAD_MOST_BYTES = 100000, 268435456
 local WHOLE, HEAD = 1048576, 4096                -- bytes of a payload kept whole in the dead letters, or else of its head
+local STRIDE = 35184372088832                    -- 2^45: scores from one priority to the next; numbers are lower
 local call = redis.call
 
 -- A first write that is not refused when memory is full lets the rest of the script run then, too.
@@ -28,19 +32,57 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- One read of every key before the first real write: a key of a wrong type fails here, with nothing done.
 local function check_types()
-  call('LLEN', QUEUE) call('LLEN', HANDOFF) call('ZCARD', SCHEDULED) call('ZCARD', PRIORITY) call('LLEN', SUSPECTS)
-  call('XLEN', DEAD) call('HLEN', COUNTERS) call('HLEN', HELD)
+  call('LLEN', QUEUE) call('LLEN', HANDOFF) call('ZCARD', SCHEDULED) call('ZCARD', PRIORITY)
+  call('ZCARD', DEFERRED) call('LLEN', SUSPECTS) call('XLEN', DEAD) call('HLEN', COUNTERS) call('HLEN', HELD)
+end
+
+-- Returns the score of a place among the priorities, and the priority; nothing for a forged one.
+local function score_of(place)
+  local priority, number = place:match('^p(%-?%d%d?%d?)%.(%d+)$')
+  priority = tonumber(priority)
+  if not priority or priority == 0 or math.abs(priority) > 100 or #number > 13 then return nil end
+  return number - priority * STRIDE, priority
 end
 
 local function split(frame)
-  local id, attempt, crashes, size, payload = frame:match('^([%w%.:_-]+) (%d+) (%d+) ?(%d*)\n(.*)$')
+  local id, attempt, crashes, tail, payload = frame:match('^([%w%.:_-]+) (%d+) (%d+)([^\n]*)\n(.*)$')
   -- Longer numbers are forged; Lua would write them as 1e+15, which nobody can read any more.
-  if not id or #attempt > 9 or #crashes > 9 or #size > 12 then return nil end
-  return id, attempt, crashes, size, payload
+  if not id or #attempt > 9 or #crashes > 9 then return nil end
+  if tail == '' then return id, attempt, crashes, '', payload, '' end
+  local size = tail:match('^ (%d+)') or ''
+  local place = tail:sub(size == '' and 2 or #size + 3)
+  local is_whole = tail == (size ~= '' and ' ' .. size or '') .. (place ~= '' and ' ' .. place or '')
+  if not is_whole or #size > 12 or (place ~= '' and not score_of(place)) then return nil end
+  return id, attempt, crashes, size, payload, place
 end
 
-local function join(id, attempt, crashes, size, payload)
-  return id .. ' ' .. attempt .. ' ' .. crashes .. (size ~= '' and ' ' .. size or '') .. '\n' .. payload
+local function join(id, attempt, crashes, size, payload, place)
+  return id .. ' ' .. attempt .. ' ' .. crashes .. (size ~= '' and ' ' .. size or '')
+         .. (place ~= '' and ' ' .. place or '') .. '\n' .. payload
+end
+
+local function next_number()
+  local last = call('HGET', COUNTERS, 'sequence')
+  if last and not (#last < 13 and last:find('^%d+$')) then call('HSET', COUNTERS, 'sequence', 0) end -- spoiled
+  return call('HINCRBY', COUNTERS, 'sequence', 1)
+end
+
+-- Adds a frame to a sorted set. Two tasks may have one id and one payload, but must not become one member.
+local function put(key, score, id, ...)
+  while call('ZADD', key, 'NX', score, join(id, ...)) == 0 do id = id:sub(1, 480) .. '.' .. next_number() end
+end
+
+-- Has a task wait for its time, and then for its turn: behind what is ready by then and has the same priority.
+local function line_up(delay, priority, id, attempt, crashes, size, payload)
+  if priority == 0 then return put(SCHEDULED, now + delay, id, attempt, crashes, size, payload, '') end
+  local number = next_number()
+  local place = 'p' .. priority .. '.' .. number
+  -- Behind those whose time has come, too, though no step has seen it yet.
+  if delay <= 0 and #call('ZRANGEBYSCORE', DEFERRED, '-inf', '(' .. now + 1, 'LIMIT', 0, 1) == 0 then
+    put(PRIORITY, score_of(place), id, attempt, crashes, size, payload, place)
+  else
+    put(DEFERRED, now + delay + number % 4096 / 4096, id, attempt, crashes, size, payload, place)
+  end
 end
 
 local function oversized_key(id)
@@ -77,10 +119,11 @@ end
 
 -- Puts a frame into the dead letters. sha256: of the whole payload, if the frame has only its head.
 local function bury(frame, worker, reason, detail, sha256)
-  local id, attempt, crashes, size, payload = split(frame)
+  local id, attempt, crashes, size, payload, place = split(frame)
   if size ~= '' then call('DEL', oversized_key(id)) else size = #payload end
   local fields = {'id', id, 'attempt', attempt, 'crashes', crashes, 'reason', reason, 'detail', detail,
                   'worker', worker, 'size', tostring(size), 'sha256', sha256 or '', 'payload', payload}
+  if place ~= '' then fields[19], fields[20] = 'priority', place:match('^p(.*)%.') end
   call('XADD', DEAD, '*', unpack(fields))
   cap_dead(weight(fields))
 end

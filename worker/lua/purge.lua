@@ -7,7 +7,7 @@ local function tasks(list) return call('LLEN', list) - #call('LPOS', list, '', '
 local count = tasks(QUEUE) + tasks(HANDOFF)
 call('UNLINK', QUEUE, HANDOFF)
 if ARGV[1] == '1' then
-  count = count + call('ZCARD', SCHEDULED) + call('ZCARD', PRIORITY) + call('LLEN', SUSPECTS)
-  call('UNLINK', SCHEDULED, PRIORITY, SUSPECTS)
+  count = count + call('ZCARD', SCHEDULED) + call('ZCARD', PRIORITY) + call('ZCARD', DEFERRED) + call('LLEN', SUSPECTS)
+  call('UNLINK', SCHEDULED, PRIORITY, DEFERRED, SUSPECTS)
 end
 return count

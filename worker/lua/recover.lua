@@ -26,17 +26,23 @@ local alone = #held / 2 == META + 1
 local counters, back, buried = {claimed = 0, done = 0, retried = 0, dead = 0}, 0, 0
 for i = 1, #held, 2 do
   local frame = held[i + 1]
-  local id, attempt, crashes, size, payload = split(frame)
+  local id, attempt, crashes, size, payload, place = split(frame)
   if not id then
     counters[held[i]] = tonumber(frame) or 0
   else
     crashes = crashes + counted
-    local changed = join(id, attempt, crashes, size, payload)
+    local changed = join(id, attempt, crashes, size, payload, place)
     if counted == 1 and alone and crashes >= DEAD_AFTER then
       bury(changed, worker, 'crashed', detail)
       buried = buried + 1
     else
-      if crashes >= SUSPECT_AFTER then call('LPUSH', SUSPECTS, changed) else call('ZADD', SCHEDULED, now, changed) end
+      if crashes >= SUSPECT_AFTER then
+        call('LPUSH', SUSPECTS, changed)
+      elseif place ~= '' then
+        put(PRIORITY, score_of(place), id, attempt, crashes, size, payload, place)
+      else
+        put(SCHEDULED, now, id, attempt, crashes, size, payload, '')
+      end
       back = back + 1
     end
   end

@@ -1,4 +1,4 @@
--- Makes dead letters tasks again: due now, under their old id, as if they had never run.
+-- Makes dead letters tasks again: due now, under their old id and with their old priority, as if they had never run.
 -- ARGV: stream ids
 -- Reply: for each of them: OK | GONE (no such dead letter) | CUT (its payload is not kept whole)
 check_types()
@@ -10,11 +10,12 @@ for i = 1, #ARGV do
   else
     local field = {}
     for j = 1, #letter[2], 2 do field[letter[2][j]] = letter[2][j + 1] end
-    local frame = field.id and field.payload and join(field.id, 1, 0, '', field.payload)
+    local frame = field.id and field.payload and join(field.id, 1, 0, '', field.payload, '')
     if not frame or not split(frame) or tonumber(field.size) ~= #field.payload then
       reply[i] = 'CUT'
     else
-      call('ZADD', SCHEDULED, now, frame)
+      local _, priority = score_of('p' .. (field.priority or '') .. '.0')
+      line_up(0, priority or 0, field.id, 1, 0, '', field.payload)
       call('XDEL', DEAD, ARGV[i])
       call('HINCRBY', COUNTERS, 'dead_bytes', -weight(letter[2]))
       reply[i] = 'OK'

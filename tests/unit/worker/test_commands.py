@@ -24,8 +24,8 @@ def test_a_step_says_everything_in_the_order_of_its_script() -> None:
         has_turn=True,
         others=3,
     )
-    head, rest = command[:12], command[12:]
-    assert head == ("EVALSHA", script("step").sha, 9, *KEYS.of_worker("w"))
+    head, rest = command[:13], command[13:]
+    assert head == ("EVALSHA", script("step").sha, 10, *KEYS.of_worker("w"))
     limits = (commands.REPLY_BYTES, 1000, commands.TURN_MS, 1, 3)
     assert rest[:10] == ("w", 7, 45_000, 20, *limits, 2)
     assert rest[10:] == ("5.1", "5.2", "5.3", "retry", 1500, "", "5.4", "dead", "rejected", "why")
@@ -39,11 +39,11 @@ def test_every_script_call_names_a_script_that_redis_can_be_taught() -> None:
         "recover": commands.recover(KEYS, "w", "dead", "signal 9"),
         "upkeep": commands.upkeep(KEYS, 1),
         "drained": commands.drained(KEYS),
-        "schedule": commands.schedule(KEYS, 5, [b"frame"]),
+        "schedule": commands.schedule(KEYS, 5, 0, [("id", b"payload")]),
     }
     assert set(built) <= set(SCRIPTS)
     for name, command in built.items():
-        assert command[:3] == ("EVALSHA", script(name).sha, 9)
+        assert command[:3] == ("EVALSHA", script(name).sha, 10)
         assert commands.script_load_of(command) == ("SCRIPT", "LOAD", script(name).text)
 
 

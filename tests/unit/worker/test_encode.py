@@ -14,7 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiworker.worker.client.encode import CHUNK, CHUNK_BYTES, chunked, delay_ms, encode, send
+from multiworker.worker.client.encode import (
+    CHUNK,
+    CHUNK_BYTES,
+    Ready,
+    Terms,
+    check_priority,
+    chunked,
+    delay_ms,
+    encode,
+    send,
+)
 from multiworker.worker.errors import MAX_DELAY, EncodeError, Reason
 from multiworker.worker.message import decode, parse_frame
 
@@ -211,28 +221,48 @@ def test_impossible_delays_are_refused(delay: Any) -> None:
         delay_ms(delay)
 
 
-def test_delayed_frames_of_equal_payloads_differ() -> None:
-    payload = encode("t", None, "same id with spaces", LIMIT)[1]
+@pytest.mark.parametrize("terms", [Terms("q", 10), Terms("q", 0, 1), Terms("q", 10, -1)])
+def test_frames_have_the_ids_of_their_tasks(terms: Terms) -> None:
+    task = encode("t", None, "invoice-7.A:b_c", LIMIT)
+    assert send(terms, [task])[-4:] == (terms.delay_ms, terms.priority, task.id, task.payload)
 
-    *_, first, second = send("q", 10, [payload, payload])
 
+@pytest.mark.parametrize("odd", ["two words", "7ü", "a/b", "x%", "A" * 199 + "$"])
+def test_an_id_that_no_header_can_have_is_replaced_in_the_frame(odd: str) -> None:
+    task = encode("t", None, odd, LIMIT)
+    first, second = (str(send(Terms("q", 10), [task])[-2]) for _ in range(2))
     assert first != second
-    for raw in (first, second):
-        assert isinstance(raw, bytes)
-        frame = parse_frame(raw)
-        assert (frame.attempt, frame.crashes, frame.payload) == (1, 0, payload)
-        assert frame.id.isalnum()
+    for task_id in (first, second):
+        assert parse_frame(f"{task_id} 1 0\n".encode()).id == task_id
+
+
+def test_without_delay_and_priority_a_plain_push_is_sent() -> None:
+    tasks = [encode("t", n, None, LIMIT) for n in range(2)]
+    assert send(Terms("q"), tasks) == ("LPUSH", "q", tasks[0].payload, tasks[1].payload)
+
+
+@pytest.mark.parametrize("priority", [-100, -1, 0, 1, 100, Level.LOW])
+def test_possible_priorities(priority: int) -> None:
+    checked = check_priority(priority)
+    assert (checked, type(checked)) == (priority, int)
+
+
+@pytest.mark.parametrize("priority", [-101, 101, 10**30, 1.0, 0.5, math.nan, "1", None, True, [1]])
+def test_impossible_priorities_are_refused(priority: Any) -> None:
+    with pytest.raises(ValueError, match="a priority is a whole number from -100 to 100, not"):
+        check_priority(priority)
 
 
 @given(st.lists(st.integers(1, CHUNK_BYTES * 2), max_size=30))
 def test_chunks_are_bounded_and_lose_nothing(sizes: list[int]) -> None:
-    payloads = [memoryview(bytes(CHUNK_BYTES * 2))[:size] for size in sizes]
+    whole = memoryview(bytes(CHUNK_BYTES * 2))
+    tasks = [Ready(str(n), whole[:size]) for n, size in enumerate(sizes)]  # type: ignore[arg-type]
 
-    chunks = list(chunked(payloads))  # type: ignore[arg-type]
+    chunks = list(chunked(tasks))
 
-    assert [payload for chunk in chunks for payload in chunk] == payloads
-    assert all(len(chunk) == 1 or sum(map(len, chunk)) <= CHUNK_BYTES for chunk in chunks)
+    assert [task for chunk in chunks for task in chunk] == tasks
+    assert all(len(chunk) == 1 or sum(len(task.payload) for task in chunk) <= CHUNK_BYTES for chunk in chunks)
 
 
 def test_chunks_have_a_largest_count() -> None:
-    assert [len(chunk) for chunk in chunked([b"x"] * (CHUNK * 2 + 1))] == [CHUNK, CHUNK, 1]
+    assert [len(chunk) for chunk in chunked([Ready("i", b"x")] * (CHUNK * 2 + 1))] == [CHUNK, CHUNK, 1]

@@ -68,6 +68,7 @@ def test_the_producers_key_is_the_plain_name() -> None:
         "{async_tasks}:handoff",
         "{async_tasks}:scheduled",
         "{async_tasks}:priority",
+        "{async_tasks}:deferred",
         "{async_tasks}:suspects",
         "{async_tasks}:dead",
         "{async_tasks}:counters",
