@@ -15,13 +15,16 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos parent
+.PHONY: help demo shop test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos parent
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
 demo: $(VENV)/.ready-cli ## set up what is missing, then show the worker at work
 	@$(RUN)multiworker demo
+
+shop: $(VENV)/.ready-tasks ## the example Django project, from nothing to tasks that run and the admin; Ctrl-C ends it
+	@VENV=$(VENV) examples/shop/run
 
 test: lint types layers cover ## set up what is missing, then run all checks and tests
 
@@ -73,7 +76,7 @@ bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and l
 	$(RUN)python bench/latency.py
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* bench/.venv-peers dist htmlcov chaos.md parent.md .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* bench/.venv-peers examples/shop/var dist htmlcov chaos.md parent.md .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

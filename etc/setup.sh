@@ -112,5 +112,5 @@ install_project
 get_redis
 if [ "$extra" = dev ]; then get_test_tools; fi
 touch "$venv/.ready-$extra"
-# The tools include all that the command line needs.
-if [ "$extra" = dev ]; then touch "$venv/.ready-cli"; fi
+# The tools include all that the command line and the example project need.
+if [ "$extra" = dev ]; then touch "$venv/.ready-cli" "$venv/.ready-tasks"; fi

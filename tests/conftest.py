@@ -2,7 +2,13 @@
 
 import signal
 
-pytest_plugins = ["tests.fix_redis", "tests.fix_topology", "tests.fix_cluster", "tests.system.fix_system"]
+pytest_plugins = [
+    "tests.fix_redis",
+    "tests.fix_topology",
+    "tests.fix_cluster",
+    "tests.system.fix_system",
+    "tests.django.fix_shop",
+]
 
 # A shell that runs the tests in the background has them ignore these, and so would whatever they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,1 @@
+"""An example project: a shop whose orders are handled by tasks."""
