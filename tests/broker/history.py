@@ -239,7 +239,17 @@ class History:
 
     def _push(self, number: int) -> None:
         for _ in range(number):
-            self.driver.push(self._chance.choice([*PAYLOADS, b"%d" % self._chance.randrange(10**6), b"x" * 2000]))
+            if self._chance.random() < 0.6:
+                self.driver.push(self._chance.choice([*PAYLOADS, b"%d" % self._chance.randrange(10**6), b"x" * 2000]))
+            else:
+                self._send_with_priority(self._chance.choice(PAYLOADS))
+
+    def _send_with_priority(self, payload: bytes) -> None:
+        delay, priority = self._chance.choice([0, 500]), self._chance.choice([-5, 1, 5])
+        task = f"task-{next(self._names)}", payload
+        self.driver.pushed[payload] += 1
+        self.driver.call(commands.schedule(self.driver.keys, delay, priority, [task]))
+        self.saw["delayed priority" if delay else "priority"] += 1
 
     def _late_arrival(self) -> None:
         if not self._late:

@@ -100,6 +100,14 @@ class Protocol(RuleBasedStateMachine):
         self.driver.do("LPUSH", self.driver.keys.suspects, frame)
         self.reference.suspects.append(frame)
 
+    @rule(worker=a_worker, want=st.integers(4, 6))
+    def all_is_ready_at_once(self, worker: bytes, want: int) -> None:
+        """Bells, and tasks that are due or have a low priority."""
+        self.push([b""] * 4)
+        self.schedule(0, 0, [("id", b"A")] * 4)
+        self.schedule(0, -1, [("id", b"B")] * 2)
+        self.work(worker, want, ["keep"])
+
     @rule()
     def hand_off(self) -> None:
         self.driver.hand_off()

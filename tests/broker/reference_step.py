@@ -102,13 +102,13 @@ class Step:
         self._take_sorted(world.scheduled, due, max(room - ready, (room + self.no % 2) // 2))
         lists_are_empty = self._take_list(world.handoff) & self._take_list(world.queue)
         self._take_sorted(world.scheduled, due, len(due))
-        if lists_are_empty and not due and not self.aside:
+        if lists_are_empty and not self.aside:
             self._take_sorted(world.priority, after, self.want)
         if self.is_full:
             self.more = True
             if due or self.aside or (prioritised and world.priority) or world.handoff:
                 world.ring()
-        elif due or self.aside:
+        elif self.aside:
             self.more = True
         elif world.scheduled or world.deferred:
             self.next_due = int(min([*world.scheduled.values(), *world.deferred.values()]))

@@ -32,6 +32,7 @@ payloads = st.sampled_from((b"A", b"B", b"", b"x\ny", b"1 2 3\nz", b"t 1 0\n", b
 headers = st.sampled_from(
     (
         *(b"f%d 1 0\n", b"f%d 3 1\n", b"f%d 2 2\n", b"f%d 1 4 \n", b"f%d 1 4\n", b"f%d 007 01\n", b"g%d", b"g%d 1\n"),
+        *(b"f%d 2 2\n", b"f%d 1 4\n", b"f%d 1 4\n", b"f%d 1 4 p7.2\n"),
         *(b"f%d 1 0 p7.3\n", b"f%d 2 1 p-100.9\n", b"f%d 2 2 p1.1\n", b"f%d 1 0 5 p2.1\n"),
         *(b"f%d 1 0 p101.1\n", b"f%d 1 0 p0.1\n", b"f%d 1 0 p1\n", b"f%d 1 0 p1.99999999999999\n", b"f%d 1 0  p1.1\n"),
     )

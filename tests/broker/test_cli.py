@@ -63,6 +63,32 @@ def test_enqueue_with_all_options(multiworker: Run, redis_client: redis.Redis) -
     assert redis_client.zcard(KEYS.scheduled) == 1
 
 
+def test_enqueue_with_a_priority(
+    multiworker: Run, client: Client, redis_client: redis.Redis, as_worker: Ask, tmp_path: Path
+) -> None:
+    assert multiworker("enqueue", "low", "--id", "l", "--priority", "-100")[0] == 0
+    assert multiworker("enqueue", "plain", "--id", "p", "--priority", "0")[0] == 0
+    assert multiworker("enqueue", "later", "--id", "x", "--priority", "3", "--delay", "60")[0] == 0
+    path = written(tmp_path, '{"type":"one","id":"1"}', '{"type":"two","id":"2","priority":99}')
+    assert multiworker("enqueue", "--file", path, "--priority", "7") == (0, "2 tasks sent\n", "")
+
+    code, out, _ = multiworker("queue", "peek")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            'priority 7: {"type":"one","id":"1"}',
+            'priority 7: {"type":"two","id":"2","priority":99}',
+            '{"id":"p","type":"plain"}',
+            'priority -100: {"id":"l","type":"low"}',
+        ],
+    )
+    shown = json.loads(multiworker("queue", "peek", "--json")[1])
+    assert [task["priority"] for task in shown] == [7, 7, 0, -100]
+    (depths,) = json.loads(multiworker("queue", "ls", "--json")[1])
+    assert (depths["waiting"], depths["priority"], depths["scheduled"]) == (1, 3, 1)
+    assert [frame.id for _, frame in Worker(as_worker).claim(9)] == ["1", "2", "w.1.3", "l"]
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -98,6 +124,9 @@ def test_enqueue_refuses_what_a_worker_would(multiworker: Run, redis_client: red
         (["enqueue", "t", "--delay", "-1"], Exit.USAGE),
         (["enqueue", "t", "--delay", "nan"], Exit.USAGE),
         (["enqueue", "t", "--delay", "soon"], Exit.USAGE),
+        (["enqueue", "t", "--priority", "101"], Exit.USAGE),
+        (["enqueue", "t", "--priority", "1.5"], Exit.USAGE),
+        (["enqueue", "--file", "/dev/null", "--priority", "-101"], Exit.USAGE),
         (["enqueue", "t", "--queue", "a", "--queue", "b"], Exit.USAGE),
         (["enqueue", "a\nb"], os.EX_DATAERR),
         (["enqueue", "--file", "/no/such/file"], os.EX_NOINPUT),
@@ -276,9 +305,9 @@ def test_queue_peek_escapes_what_could_move_a_cursor(multiworker: Run, redis_cli
 
     code, out, _ = multiworker("queue", "peek", "--json", "-n", "3")
     assert json.loads(out) == [
-        {"size": 12, "payload": '{"type":"a"}'},
-        {"size": 9, "payload": "\x1b[2J\u202e\nx"},
-        {"size": 1, "payload_base64": "/w=="},
+        {"priority": 0, "size": 12, "payload": '{"type":"a"}'},
+        {"priority": 0, "size": 9, "payload": "\x1b[2J\u202e\nx"},
+        {"priority": 0, "size": 1, "payload_base64": "/w=="},
     ]
     assert out.isascii()
 

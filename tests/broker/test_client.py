@@ -107,6 +107,50 @@ def test_delayed_tasks_are_scheduled_by_the_clock_of_redis(
     assert redis_client.llen("async_tasks") == 0
 
 
+def test_tasks_with_a_priority_are_frames_with_their_ids(client: Client, redis_client: redis.Redis) -> None:
+    async def send_more() -> list[str]:
+        one = client.aenqueue("t", 5, id="five", priority=2)
+        two = client.aenqueue("t", 6, priority=-2)  # shares no round trip with the other, but comes in its order
+        return [*await asyncio.gather(one, two), *await client.aenqueue_many([("t", 7), ("t", 8)], priority=2)]
+
+    ids = [client.enqueue("t", 1, priority=2), client.enqueue("t", 2, id="two words", priority=-2)]
+    ids += client.enqueue_many([("t", 3), ("t", 4)], priority=100)
+    ids += asyncio.run(send_more())
+
+    raw: Any = redis_client.zrange(KEYS.priority, 0, -1)
+    frames = [parse_frame(one) for one in raw]
+    assert [json.loads(frame.payload)["data"] for frame in frames] == [3, 4, 1, 5, 7, 8, 2, 6]
+    own = dict(zip(ids, [1, 2, 3, 4, 5, 6, 7, 8], strict=True))
+    assert {frame.id: json.loads(frame.payload)["data"] for frame in frames if frame.id in own} == {
+        task_id: data for task_id, data in own.items() if task_id != "two words"
+    }
+    assert redis_client.llen("async_tasks") == 1, "a bell"
+
+
+def test_delay_and_priority_together(client: Client, redis_client: redis.Redis) -> None:
+    before = now_ms(redis_client)
+    client.enqueue("t", id="mine", priority=5, delay=60)
+
+    deferred: Any = redis_client.zrange(KEYS.deferred, 0, -1, withscores=True)
+    ((frame, due),) = deferred
+    assert frame.startswith(b"mine 1 0 p5.1\n")
+    assert before + 60_000 <= due <= now_ms(redis_client) + 60_001
+
+
+@pytest.mark.parametrize("priority", [-101, 101, 1.0, "1", True])
+def test_impossible_priorities_are_refused_and_nothing_is_sent(
+    client: Client, redis_client: redis.Redis, priority: Any
+) -> None:
+    for send in (client.enqueue, lambda *a, **k: asyncio.run(client.aenqueue(*a, **k))):
+        with pytest.raises(ValueError, match="a priority is a whole number from -100 to 100"):
+            send("t", priority=priority)
+    with pytest.raises(ValueError, match="a priority is"):
+        client.enqueue_many([("t", 1)], priority=priority)
+    with pytest.raises(ValueError, match="a priority is"):
+        asyncio.run(client.aenqueue_many([("t", 1)], priority=priority))
+    assert redis_client.dbsize() == 0
+
+
 def now_ms(redis_client: redis.Redis) -> int:
     seconds, micros = redis_client.time()
     return int(seconds) * 1000 + int(micros) // 1000

@@ -21,10 +21,10 @@ def test_what_waits_or_runs_or_is_put_off_is_left(driver: Driver) -> None:
     assert not driver.drained(), "it is scheduled"
 
 
-@pytest.mark.parametrize("place", ["priority", "suspects"])
+@pytest.mark.parametrize("place", ["priority", "deferred", "suspects"])
 def test_what_has_a_priority_or_is_a_suspect_is_left(driver: Driver, place: str) -> None:
     key = getattr(driver.keys, place)
-    if place == "priority":
+    if place != "suspects":
         driver.client.zadd(key, {b"t.1 1 0\nx": 5})
     else:
         driver.client.lpush(key, b"t.1 1 2\nx")

@@ -17,8 +17,9 @@ def full(timed: Driver) -> Iterator[Driver]:
     timed.push(*[b"%d" % n for n in range(20)], b"x" * 2000, b"y" * (WHOLE + 1))
     timed.step("b", 4)
     timed.step("b", 0, settles=[Settle("1.1", "retry", 0, ""), Settle("1.2", "retry", 10_000, "")])
-    timed.client.zadd(timed.keys.priority, {b"p.1 1 0\nurgent": -1})
-    timed.pushed[b"urgent"] += 1
+    for delay, payload in ((0, b"urgent"), (5, b"soon urgent")):
+        timed.call(commands.schedule(timed.keys, delay, 5, [(f"p{delay}", payload)]))
+        timed.pushed[payload] += 1
     yield timed
     timed.client.config_set("maxmemory", "0")
 
@@ -39,11 +40,14 @@ def test_this_test_fills_the_memory(full: Driver) -> None:
 
 
 def test_a_worker_drains_everything(full: Driver) -> None:
+    assert full.clock
+    full.clock += 5
     fill(full)
     assert full.register("new")
     reply = full.step("new", 100, largest=1000)
     assert reply.buried == 1
-    assert len(reply.claims) == 16 + 1 + 1 + 1, "the list, a retry, one with a priority, one too large even to bury"
+    assert len(reply.claims) == 16 + 1 + 2 + 1, "the list, a retry, two with a priority, one too large even to bury"
+    assert [frame.partition(b"\n")[2] for _, frame in reply.claims[:2]] == [b"urgent", b"soon urgent"]
     deliveries = [delivery for delivery, _ in reply.claims]
     settles = [Settle(deliveries[0], "retry", 0, ""), Settle(deliveries[1], "dead", Reason.REJECTED, "x" * 2000)]
     assert full.step("new", 0, acks=deliveries[2:], settles=settles).missing == []

@@ -46,6 +46,7 @@ def test_nothing_is_lost_or_run_twice_whatever_happens(redis_client: redis.Redis
         saw += history.saw
     expected = {"late OK", "late STALE", "late FENCED", "reply lost", "sent twice", "adopted", "fenced", "suspect"}
     expected |= {"recovered dead", "recovered left", "recovered expired", "reconcile lost", "outage", "frozen"}
+    expected |= {"priority", "delayed priority"}
     assert expected <= set(saw), "these histories are too tame"
 
 

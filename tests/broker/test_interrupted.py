@@ -36,18 +36,23 @@ LEAST_WRITES = 3
 
 
 def step(driver: Driver) -> Command:
-    """It acknowledges, settles, and claims from everywhere but the suspects."""
+    """It acknowledges, settles, promotes, and claims from everywhere but the suspects."""
     driver.push(b"acked", b"again", b"dead")
     driver.step("a", 3)
-    for source, orders in ((driver.keys.scheduled, (NOON,)), (driver.keys.priority, (-1, 1))):
-        for order in orders:
-            payload = b"at %d" % order
-            driver.pushed[payload] += 1
-            driver.do("ZADD", source, order, b"t%d 1 0\n%s" % (order, payload))
+    driver.pushed[b"again, soon"] += 1
+    driver.call(commands.schedule(driver.keys, 0, 3, [("s", b"again, soon")]))
+    driver.step("a", 1)
+    for n, (delay, priority) in enumerate(((0, 0), (0, 1), (0, -1), (5, 1), (5, -1))):
+        driver.pushed[b"p%d" % n] += 1
+        driver.call(commands.schedule(driver.keys, delay, priority, [(f"t{n}", b"p%d" % n)]))
+    driver.do("ZADD", driver.keys.deferred, NOON, b"somebody else's")
+    driver.pushed[b"somebody else's"] += 1
+    assert driver.clock
+    driver.clock += 5
     driver.push(*(b"%d" % n for n in range(30)), b"m" * (LARGEST + 1), b"L" * (WHOLE + 1))
     driver.hand_off()
     del driver.pushed[b"acked"]
-    settles = [Settle("1.2", "retry", 0, ""), Settle("1.3", "dead", "rejected", "")]
+    settles = [Settle("1.2", "retry", 0, ""), Settle("1.3", "dead", "rejected", ""), Settle("2.1", "retry", 9, "")]
     return step_of(driver, 50, ["1.1"], settles)
 
 
@@ -61,8 +66,9 @@ def recover(driver: Driver) -> Command:
     """One of what is given back is a suspect from now on."""
     driver.push(b"x", b"y")
     driver.do("ZADD", driver.keys.priority, -1, b"t 1 1\nz")
-    driver.pushed[b"z"] += 1
-    driver.step("a", 3)
+    driver.pushed.update([b"z", b"first"])
+    driver.call(commands.schedule(driver.keys, 0, 9, [("first", b"first")]))
+    driver.step("a", 4)
     return commands.recover(driver.keys, "a", "dead", "")
 
 
@@ -75,8 +81,10 @@ def bury(driver: Driver) -> Command:
 
 def requeue(driver: Driver) -> Command:
     driver.push(b"x", b"y")
-    driver.step("a", 2)
-    driver.step("a", 0, settles=[Settle("1.1", "dead", "rejected", ""), Settle("1.2", "dead", "rejected", "")])
+    driver.pushed[b"first"] += 1
+    driver.call(commands.schedule(driver.keys, 0, 9, [("first", b"first")]))
+    driver.step("a", 3)
+    driver.step("a", 0, settles=[Settle(f"1.{n}", "dead", "rejected", "") for n in (1, 2, 3)])
     entries = [entry.decode() for entry, _ in driver.do("XRANGE", driver.keys.dead, "-", "+")]
     return commands.requeue(driver.keys, entries)
 
@@ -94,11 +102,14 @@ POP = "    call('LTRIM', key, 0, -1 - used)\n"
 TAKE = "    local id, _, crashes = split(frame)\n    if not id"
 HOLD_SUSPECT = "    call('HSET', HELD, claim(n, frame), frame)\n    call('LTRIM', SUSPECTS, 0, -2)\n"
 GET = "  local frame = call('HGET', HELD, delivery)\n"
-RUN_AGAIN = "      call('ZADD', SCHEDULED, now, frame)\n      call('XDEL', DEAD, ARGV[i])\n"
+RUN_AGAIN = "      line_up(0, priority or 0, field.id, 1, 0, '', field.payload)\n"
+DELETE = "      call('XDEL', DEAD, ARGV[i])\n"
+PROMOTE = "    local _, priority = score_of(place or '')\n    if priority"
 FAULTS = {
     "the list is popped first": ("step", Edit(WRITE + POP, POP + WRITE, "step")),
     "what is due is removed first": ("step", Edit(TAKE, "call('ZREM', key, frame)\n" + TAKE, "step")),
     "what is settled is deleted first": ("step", Edit(GET, GET + "call('HDEL', HELD, delivery)\n", "step")),
+    "what is promoted is removed first": ("step", Edit(PROMOTE, "call('ZREM', DEFERRED, frame)\n" + PROMOTE, "step")),
     "the suspect is popped first": (
         "suspect",
         Edit(HOLD_SUSPECT, "call('LTRIM', SUSPECTS, 0, -2)\ncall('HSET', HELD, claim(n, frame), frame)\n", "step"),
@@ -107,7 +118,7 @@ FAULTS = {
     "the suspect's hash is deleted first": ("bury", Edit("local alone", "call('DEL', HELD)\nlocal alone", "recover")),
     "the dead letter is deleted first": (
         "requeue",
-        Edit(RUN_AGAIN, "call('XDEL', DEAD, ARGV[i])\ncall('ZADD', SCHEDULED, now, frame)\n", "requeue"),
+        Edit(RUN_AGAIN + DELETE, DELETE + RUN_AGAIN, "requeue"),
     ),
 }
 
@@ -135,7 +146,8 @@ def lost(client: redis.Redis, prepare: Callable[[Driver], Command], *edits: Edit
 def places(driver: Driver) -> Counter[bytes]:
     """Every payload, as often as it lies somewhere."""
     found = [*driver.waiting(), *(letter[b"payload"] for letter in driver.letters())]
-    frames = [*driver.scheduled(), *driver.do("ZRANGE", driver.keys.priority, 0, -1), *driver.suspects()]
+    sets = (driver.keys.scheduled, driver.keys.priority, driver.keys.deferred)
+    frames = [*(frame for key in sets for frame in driver.do("ZRANGE", key, 0, -1)), *driver.suspects()]
     return Counter(map(known_by, [*found, *map(payload_of, [*frames, *driver.held("a").values()])]))
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from multiworker.worker import commands
 from multiworker.worker.context import current
 from multiworker.worker.errors import Retry
 from tests.broker.driver import Driver
@@ -133,6 +134,31 @@ def test_burst_ends_when_nothing_is_left_anywhere(driver: Driver, redis_url: str
             assert rig.consumer.finished
             rig.check()
         assert sorted(runs) == [0, 0, 1, 2]
+
+    driver.check = lambda: None  # type: ignore[method-assign]  # the consumer acknowledges behind its back
+    run(main)
+    assert driver.drained()
+
+
+def test_burst_does_not_end_before_what_is_put_off_with_a_priority(driver: Driver, redis_url: str) -> None:
+    async def main() -> None:
+        runs: list[Any] = []
+
+        async def note(data: Any) -> None:
+            runs.append((data, current().attempt))
+            if current().attempt == 1:
+                raise Retry(delay=0.1)
+
+        for priority in (5, -5):
+            task_id, payload = f"t{priority}", task("note", priority)
+            driver.pushed[payload] += 1
+            driver.call(commands.schedule(driver.keys, 150, priority, [(task_id, payload)]))
+        async with consuming(redis_url, {"note": note}, burst=True, interval=0.05, concurrency=1) as rig:
+            assert rig.running
+            await rig.running
+            assert rig.consumer.finished
+            rig.check()
+        assert runs == [(5, 1), (-5, 1), (5, 2), (-5, 2)]
 
     driver.check = lambda: None  # type: ignore[method-assign]  # the consumer acknowledges behind its back
     run(main)

@@ -57,7 +57,9 @@ def test_depths_say_what_lies_where(
     two.bury([held[-1][0]], Reason.REJECTED, "")
     redis_client.blmove("async_tasks", KEYS.handoff, 1, "RIGHT", "LEFT")
     client.enqueue("t", delay=60)
-    redis_client.zadd(KEYS.priority, {"p 1 0\n{}": -1, "q 1 0\n{}": 1})
+    client.enqueue("t", delay=60, priority=5)
+    for priority in (-1, 1):
+        client.enqueue("t", priority=priority)
     redis_client.rpush(KEYS.suspects, "s 1 2\n{}")
     redis_client.hset(KEYS.counters, "dead_dropped", 7)
     redis_client.zadd(KEYS.workers, {"*tick": 1})
@@ -67,7 +69,7 @@ def test_depths_say_what_lies_where(
     assert depths == Depths(
         waiting=14,
         handoff=1,
-        scheduled=1,
+        scheduled=2,
         priority=2,
         suspects=1,
         in_flight=4,
@@ -96,12 +98,27 @@ def test_peek_shows_tasks_in_the_order_in_which_they_are_taken(
     for _ in range(30):
         redis_client.blmove("async_tasks", KEYS.handoff, 1, "RIGHT", "LEFT")
 
+    for priority in (-2, 3, -1, 50, 3):
+        client.enqueue("t", priority=priority)
+    client.enqueue("t", priority=9, delay=60)
+
     first, everything = operator.peek(25), operator.peek(1000)
 
     taken = [frame.payload for _, frame in Worker(as_worker).claim(100)]
     assert [task.head for task in everything] == taken
-    assert len(taken) == 90
+    assert [task.priority for task in everything] == [50, 3, 3, *[0] * 90, -1, -2]
     assert first == everything[:25]
+    assert operator.peek(2) == []
+
+
+def test_peek_shows_what_others_put_among_the_priorities_as_it_is(
+    operator: Operator, redis_client: redis.Redis
+) -> None:
+    redis_client.zadd(KEYS.priority, {"no header": -1, "t 1 0\nplain": -2, "t 1 0 p500.1\nx": 1})
+
+    shown = [(task.priority, task.head) for task in operator.peek(10)]
+
+    assert shown == [(0, b"plain"), (0, b"no header"), (0, b"t 1 0 p500.1\nx")]
 
 
 def test_peek_cuts_long_payloads(operator: Operator, redis_client: redis.Redis) -> None:
@@ -112,7 +129,7 @@ def test_peek_cuts_long_payloads(operator: Operator, redis_client: redis.Redis) 
     assert (task.size, task.head) == (100_000, b"x" * 50)
 
 
-@pytest.mark.parametrize(("everything", "purged", "left"), [(False, 15, 4), (True, 19, 0)])
+@pytest.mark.parametrize(("everything", "purged", "left"), [(False, 15, 5), (True, 20, 0)])
 def test_purge_deletes_what_waits_and_nothing_else(
     operator: Operator,
     client: Client,
@@ -127,8 +144,8 @@ def test_purge_deletes_what_waits_and_nothing_else(
     held = worker.claim(3)
     worker.bury([held[0][0]], Reason.REJECTED, "")
     redis_client.blmove("async_tasks", KEYS.handoff, 1, "RIGHT", "LEFT")
-    client.enqueue("t", delay=60)
-    redis_client.zadd(KEYS.priority, {"p 1 0\n{}": -1, "q 1 0\n{}": 1})
+    for delay, priority in ((60, 0), (60, 5), (0, -1), (0, 1)):
+        client.enqueue("t", delay=delay, priority=priority)
     redis_client.rpush(KEYS.suspects, "s 1 2\n{}")
 
     assert operator.purge(everything=everything) == purged
@@ -153,6 +170,35 @@ def test_letters_tell_what_died_and_why(operator: Operator, client: Client, as_w
     assert not letter.is_cut
     assert operator.letter(letter.entry) == letter
     assert abs(letter.time.timestamp() * 1000 - int(letter.entry.split("-")[0])) < 1
+
+
+def test_requeued_letters_have_their_priority_again(
+    operator: Operator, client: Client, as_worker: Ask, redis_client: redis.Redis
+) -> None:
+    for priority in (-5, 0, 7):
+        client.enqueue("t", priority=priority)
+    worker = Worker(as_worker)
+    worker.bury([delivery for delivery, _ in worker.claim()], Reason.REJECTED, "")
+
+    letters = list(operator.letters(Filter(), newest=False))
+    operator.requeue([letter.entry for letter in letters])
+
+    assert [letter.priority for letter in letters] == [7, 0, -5]
+    assert [task.priority for task in operator.peek(10)] == [7, -5]
+    assert redis_client.zcard(KEYS.scheduled) == 1
+
+
+@pytest.mark.parametrize("forged", ["500", "0", "-0", "1.5", "x", "5.1", "1e1"])
+def test_a_forged_priority_of_a_dead_letter_counts_for_nothing(
+    operator: Operator, redis_client: redis.Redis, forged: str
+) -> None:
+    fields = {"id": "t", "attempt": 1, "crashes": 0, "size": 1, "payload": "x", "priority": forged}
+    entry: Any = redis_client.xadd(KEYS.dead, fields)  # type: ignore[arg-type]
+    redis_client.hset(KEYS.counters, "dead_bytes", 100)
+
+    assert operator.requeue([entry.decode()]).done == [entry.decode()]
+
+    assert redis_client.zrange(KEYS.scheduled, 0, -1) == [b"t 1 0\nx"]
 
 
 def test_letters_come_newest_or_oldest_first_over_many_pages(operator: Operator, redis_client: redis.Redis) -> None:

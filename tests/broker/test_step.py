@@ -159,7 +159,7 @@ def test_an_unknown_worker_is_fenced_and_nothing_is_done(driver: Driver) -> None
     assert everything(driver) == before
 
 
-WRONG = ["queue", "handoff", "scheduled", "priority", "suspects", "dead", "counters", "workers"]
+WRONG = ["queue", "handoff", "scheduled", "priority", "deferred", "suspects", "dead", "counters", "workers"]
 
 
 @pytest.mark.parametrize("name", WRONG)

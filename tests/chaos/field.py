@@ -376,6 +376,7 @@ class Field:
                 "handoff": sum(element != "" for element in client.lrange(PREFIX + "handoff", 0, -1)),
                 "scheduled": client.zcard(PREFIX + "scheduled"),
                 "priority": client.zcard(PREFIX + "priority"),
+                "deferred": client.zcard(PREFIX + "deferred"),
                 "suspects": client.llen(PREFIX + "suspects"),
                 "in flight": sum(field[0].isdigit() for fields in held for field in fields),
                 "in-flight records of nobody": len({key.partition(":inflight:")[2] for key in records} - alive),

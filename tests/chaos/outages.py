@@ -154,7 +154,7 @@ def wrong_types(field: Field) -> Bars:
     """F19: one key after the other is of a wrong type for a while; nothing is done to it, and nobody dies."""
     field.start_all()
     field.produce()
-    for suffix in ("", "handoff", "scheduled", "priority", "suspects", "dead", "counters", "workers"):
+    for suffix in ("", "handoff", "scheduled", "priority", "deferred", "suspects", "dead", "counters", "workers"):
         key = PREFIX + suffix if suffix else QUEUE
         field.client.eval(SWAP, 2, key, "aside")
         time.sleep(field.plan.hold)

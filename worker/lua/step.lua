@@ -13,7 +13,8 @@ local CHUNK, MOST_CHUNKS = 20, 64 -- list elements read at once; and chunks in o
 local PROMOTED = 1000 -- deferred tasks that one call finds to be due
 
 local seen = call('HGET', HELD, 'no')
-local ready = call('LLEN', QUEUE) + call('LLEN', HANDOFF)
+local handed = call('LLEN', HANDOFF)
+local ready = call('LLEN', QUEUE) + handed
 local due = call('ZRANGEBYSCORE', SCHEDULED, '-inf', now, 'LIMIT', 0, want + 1)
 local prioritised, deferred, suspects = call('ZCARD', PRIORITY), call('ZCARD', DEFERRED), call('LLEN', SUSPECTS)
 call('XLEN', DEAD) call('HLEN', COUNTERS)
@@ -182,15 +183,15 @@ if want > 0 then
   -- Due tasks get at least, and while the list has enough at most, half: neither starves.
   local room = want - taken
   local behind = take_sorted(SCHEDULED, due, 1, math.max(room - ready, math.floor((room + no % 2) / 2)))
-  local handoff_done = take_list(HANDOFF)
+  local handoff_done = handed == 0 or take_list(HANDOFF)
   local list_done = take_list(QUEUE) and handoff_done
   behind = take_sorted(SCHEDULED, due, behind, #due) -- if the list had only bells
-  if list_done and behind > #due and aside == 0 then take_sorted(PRIORITY, after, 1, want) end
+  if list_done and aside == 0 then take_sorted(PRIORITY, after, 1, want) end
   if taken >= want or bytes <= 0 then
     reply[4] = 1
     local left = behind <= #due or aside > 0 or (prioritised > 0 and call('ZCARD', PRIORITY) > 0)
-    if left or call('LLEN', HANDOFF) > 0 then ring() end -- wake the next one for the rest
-  elseif behind <= #due or aside > 0 then
+    if left or (not handoff_done and call('LLEN', HANDOFF) > 0) then ring() end -- wake the next one for the rest
+  elseif aside > 0 then
     reply[4] = 1
   else
     for _, key in ipairs({SCHEDULED, DEFERRED}) do

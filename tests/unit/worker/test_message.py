@@ -86,6 +86,8 @@ def test_names_of_any_script_are_valid(name: str) -> None:
         (b"w.1.1 1 0\n", Frame("w.1.1", 1, 0, b"")),
         (b"w.1.1 1 0\n\x00\xff 1 0\n", Frame("w.1.1", 1, 0, b"\x00\xff 1 0\n")),
         (b"w.1.1 2 1 2000000\nhead", Frame("w.1.1", 2, 1, b"head", 2_000_000)),
+        (b"invoice-7 2 1 p-100.12\nx", Frame("invoice-7", 2, 1, b"x")),
+        (b"w.1.1 2 1 2000000 p5.1\nhead", Frame("w.1.1", 2, 1, b"head", 2_000_000)),
     ],
 )
 def test_a_frame_is_a_header_and_the_payload_byte_for_byte(raw: bytes, frame: Frame) -> None:
@@ -96,6 +98,7 @@ def test_a_frame_is_a_header_and_the_payload_byte_for_byte(raw: bytes, frame: Fr
     "raw",
     [
         *(b"", b"\n", b"w.1.1", b"w.1.1 1\nx", b"w x 0\n{}", b"w 1 0 y\n{}", b"w 1 0 1 1\n{}", b"\xff 1 1\n{}"),
+        *(b"w 1 0 p\n{}", b"w 1 0 p5\n{}", b"w 1 0 p5.x\n{}", b"w 1 0 p5.1 7\n{}", b"w 1 0 p5.1 \n{}"),
         *(b"w -1 0\n{}", b"w 1 0 \n{}", b"w" * 600 + b" 1 0\n{}", b"w " + b"9" * 5000 + b" 0\n{}", b"\x1b[2J 1 0\n{}"),
     ],
 )
