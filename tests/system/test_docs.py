@@ -114,7 +114,7 @@ def test_every_exit_code_is_explained(code: Exit) -> None:
 
 
 def test_every_option_that_a_document_names_exists() -> None:
-    others = {"help", "version", "config", "file", "yes", "all", "json", "redis", "wait", "pid", "max-age"}
+    others = {"help", "version", "config", "file", "yes", "all", "json", "redis", "wait", "pid", "max-age", "priority"}
     for document in (*DOCUMENTS, "docs/operations.md", "docs/protocol.md"):
         named = set(re.findall(r"--([a-z][a-z-]+)", (ROOT / document).read_text("utf-8")))
         unknown = {name for name in named if name.replace("-", "_") not in OPTION_NAMES} - others
