@@ -13,7 +13,13 @@ from multiworker.worker.keys import Keys
 
 WORKER = Path(__file__).parents[1] / "worker"
 PRODUCER = ("client/encode.py", "connections.py")
-SENDERS = {"worker": ("broker.py", *PRODUCER), "producer": PRODUCER, "operator": ("operate.py",)}
+BACKEND = "../multiworker/django/backend.py"
+SENDERS = {
+    "worker": ("broker.py", "results.py", *PRODUCER),
+    "producer": PRODUCER,
+    "operator": ("operate.py",),
+    "django": (BACKEND, *PRODUCER),
+}
 """Which modules build the commands of each user; a handler may send tasks as well."""
 INDIRECT = {"letters": {"XRANGE", "XREVRANGE"}}
 """Commands that a script calls by a variable."""
@@ -25,13 +31,16 @@ def rules(role: str, queues: Iterable[str]) -> str:
     """Return what stands behind the password in a user's ACL line.
 
     Args:
-        role: ``worker``, ``producer`` (which may delay its tasks), ``pusher`` (which cannot) or ``operator``.
+        role: ``worker``, ``producer`` (may delay its tasks), ``pusher`` (which cannot), ``operator`` or ``django``
+            (a producer that asks for results).
         queues: the lists.
     """
     patterns = [f"~{escaped(queue)}" for queue in queues]
     if role == "pusher":
         return " ".join(["resetchannels", *patterns, "-@all", "+lpush"])
     patterns += [f"~{escaped(prefix)}:*" for prefix in dict.fromkeys(Keys(queue).prefix for queue in queues)]
+    if role == "django":
+        patterns.append("~multiworker:result:*")
     return " ".join(["resetchannels", *patterns, "-@all", *(f"+{name.lower()}" for name in sorted(commands_of(role)))])
 
 

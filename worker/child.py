@@ -22,6 +22,7 @@ from multiworker.worker.lane import Lane
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.limits import Limits
 from multiworker.worker.registry import Registry
+from multiworker.worker.results import Records
 from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
@@ -73,7 +74,8 @@ class Child:
         self._stop = asyncio.Event()
         self._quiet = False
         self._ledger = Ledger()
-        self._executor = Executor(registry, settings)
+        records = {queue: Records(queue, settings.redis, self._worker) for queue in settings.queue}
+        self._executor = Executor(registry, settings, records)
         self._lanes = [Lane(Broker(queue, settings), self._ledger) for queue in settings.queue]
         self._consumer = Consumer(self._lanes, self._executor, settings, self._report, self._quota)
         self._upkeep = Upkeep([lane.broker for lane in self._lanes], board, self._tell_parent)
@@ -133,6 +135,9 @@ class Child:
         for lane in self._lanes:
             if not await lane.broker.register(worker):
                 raise RedisUnavailable("the worker's id is taken")
+
+    def _worker(self) -> str:
+        return self._record.worker
 
     def _became_ready(self) -> None:
         self._record[Word.CONTACT] = self._record[Word.BEAT] = time.monotonic_ns()

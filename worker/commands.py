@@ -12,6 +12,8 @@ from multiworker.worker.keys import Keys
 from multiworker.worker.scripts import SCRIPTS, script
 
 Command = tuple[str | bytes | int, ...]
+Record = tuple[str, str, str, str, str | bytes | int, str, str]
+"""What lua/record.lua takes of one task."""
 
 REPLY_BYTES = 8 * 1024 * 1024
 """Bytes of payload that one claim may bring, so that a child's memory is bounded; one task always fits."""
@@ -38,6 +40,34 @@ class Settle(NamedTuple):
     kind: Literal["retry", "dead"]
     value: int | str
     detail: str
+
+
+class Expected(NamedTuple):
+    """A task that is about to be sent and wants a result.
+
+    Args:
+        id: the task's id.
+        due_ms: ms until it is due.
+        ttl_ms: ms to keep the result once it has ended.
+        cap: how many ended results the queue keeps.
+        path: of the function that runs it.
+        backend: the alias of the backend that sends it.
+        queue: that backend's name for the queue.
+        priority: of the task.
+        run_after: when it is due, in ISO 8601; empty for at once.
+        data: its arguments, as JSON.
+    """
+
+    id: str
+    due_ms: int
+    ttl_ms: int
+    cap: int
+    path: str
+    backend: str
+    queue: str
+    priority: int
+    run_after: str
+    data: bytes
 
 
 class StepReply(NamedTuple):
@@ -249,6 +279,31 @@ def schedule(keys: Keys, delay_ms: int, priority: int, tasks: Iterable[tuple[str
     """See lua/schedule.lua."""
     pairs = [argument for task in tasks for argument in task]
     return evalsha("schedule", keys.of_worker(""), delay_ms, priority, *pairs)
+
+
+def expect(keys: Keys, results: Iterable[Expected]) -> Command:
+    """See lua/expect.lua."""
+    return evalsha("expect", keys.of_worker(""), *[argument for result in results for argument in result])
+
+
+def record(keys: Keys, worker: str, records: Iterable[Record]) -> Command:
+    """See lua/record.lua."""
+    return evalsha("record", keys.of_worker(""), worker, *[argument for record in records for argument in record])
+
+
+def result(keys: Keys, task_id: str) -> Command:
+    """Build the read of a result."""
+    return ("HGETALL", keys.result(task_id))
+
+
+def point(task_id: str, queue: str, ttl_ms: int) -> Command:
+    """Build the note of where a result lies, for readers that know only its id."""
+    return ("SET", f"multiworker:result:{task_id}", queue, "PX", ttl_ms)
+
+
+def pointed(task_id: str) -> Command:
+    """Build the read of that note."""
+    return ("GET", f"multiworker:result:{task_id}")
 
 
 def depths(keys: Keys) -> Command:

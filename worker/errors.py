@@ -12,6 +12,7 @@
     ├── ProtocolError           Redis answered something that the protocol does not know
     │   ├── Fenced              this worker was declared dead: its tasks belong to others now
     │   └── Stale               a request number was used before: reconcile first
+    ├── DeadLettered            stands in results of tasks that could not run
     └── TaskControl             raised by handlers to choose an outcome
         ├── Retry               run me again later
         └── Reject              never run me again
@@ -146,6 +147,10 @@ class Reject(TaskControl):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
+
+
+class DeadLettered(MultiworkerError):
+    """Says in a task's result that it became a dead letter without its handler having failed; never raised."""
 
 
 class HandlerTimeout(TimeoutError):

@@ -6,17 +6,20 @@ import inspect
 import logging
 import random
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from multiworker.worker.context import CURRENT, Current
 from multiworker.worker.errors import HandlerTimeout, PayloadError, Reason
+from multiworker.worker.logs import describe
 from multiworker.worker.message import SUSPECT, Frame, check_type, decode_object, parse_frame, valid_name
-from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, decide
-from multiworker.worker.registry import Handler, Registry
+from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn, decide
+from multiworker.worker.registry import Handler, Observer, Registry
+from multiworker.worker.results import Records
 from multiworker.worker.settings import Settings
 from multiworker.worker.timeouts import Call, within
 
@@ -39,6 +42,8 @@ class Run(msgspec.Struct, eq=False):
         max_attempts: how often it may run.
         alone: it was in flight in so many crashes that nothing else may run with it.
         task: the asyncio task, while it runs.
+        dropped: it is not ours any more, and nothing is recorded of it.
+        observed: what its handler's observer keeps of it.
     """
 
     delivery: str
@@ -50,6 +55,8 @@ class Run(msgspec.Struct, eq=False):
     max_attempts: int
     alone: bool = False
     task: "asyncio.Task[None] | None" = None
+    dropped: bool = False
+    observed: Any = None
 
     @property
     def label(self) -> str:
@@ -69,15 +76,19 @@ class Executor:
     Args:
         registry: who handles what.
         settings: defaults for attempts and timeout; concurrency bounds the threads.
+        records: queue -> who records how its tasks fare; only handlers with an observer use them.
     """
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
+    def __init__(self, registry: Registry, settings: Settings, records: Mapping[str, Records] | None = None) -> None:
         self._by_type = registry.by_type
         self._catch_all = registry.catch_all
+        self._calls = registry.calls
+        self._records = records or {}
         self._max_attempts = settings.max_attempts
         self._timeout = settings.timeout
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="handler")
         self._patience = settings.grace
+        self._late: set[asyncio.Task[None]] = set()
         self.leaving = False
         self.busy_threads = 0
         self.runaways = 0
@@ -107,7 +118,7 @@ class Executor:
             handler = self._by_type.get(kind) if type(kind) is str else None
             if handler is None:
                 check_type(task)
-                handler = self._catch_all
+                handler = None if self._calls and _is_call(task) else self._catch_all
         except PayloadError as error:
             return parse_frame(raw), Dead(error.reason, error.detail, error.detail)
         if handler is None:
@@ -128,23 +139,69 @@ class Executor:
         if self.leaving:
             return GIVEN_BACK
         CURRENT.set(run)
+        if run.handler.observer is not None:
+            return await self._observed(run, run.handler.observer, overran)
+        try:
+            await self._call(run, overran)
+        except BaseException as error:  # noqa: BLE001 - SystemExit of one task must not end the others
+            return self.failed(run, error)
+        return DONE
+
+    async def _call(self, run: Run, overran: Callable[[Run, Outcome], None]) -> Any:
+        """Return what the handler returns."""
         handler = run.handler
         argument = run.payload if handler.whole else run.payload.get("data")
         timeout = handler.timeout or self._timeout
         alarm = None if timeout is None else self._alarm(timeout, run, overran)
         try:
             if not handler.is_async:
-                await self._in_thread(handler.function, argument, timeout)
-            elif timeout is None:
-                await handler.function(argument)
-            else:
-                await within(timeout, handler.function(argument))
-        except BaseException as error:  # noqa: BLE001 - SystemExit of one task must not end the others
-            return self.failed(run, error)
+                return await self._in_thread(handler.function, argument, timeout)
+            if timeout is None:
+                return await handler.function(argument)
+            return await within(timeout, handler.function(argument))
         finally:
             if alarm:
                 alarm.cancel()
-        return DONE
+
+    async def _observed(self, run: Run, observer: Observer, overran: Callable[[Run, Outcome], None]) -> Outcome:
+        """Run a task whose results are recorded: what it returns here may be acknowledged, for it is on record."""
+        records = self._records[run.queue]
+        try:
+            known: Outcome | None = await observer.started(run, records)
+            if known is not None:
+                return known
+            value = await self._call(run, partial(self._overran, observer, overran))
+        except GeneratorExit:  # this coroutine is being closed, and can wait for nothing any more: see runner.py
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            outcome = self.failed(run, error)
+            return await self._end(run, observer, outcome, None, error)
+        return await self._end(run, observer, DONE, value, None)
+
+    async def _end(
+        self, run: Run, observer: Observer, outcome: Outcome, value: Any, error: BaseException | None
+    ) -> Outcome:
+        """Have a run's end recorded."""
+        if run.dropped:
+            return outcome
+        try:
+            await observer.ended(run, self._records[run.queue], outcome, value, error)
+        except (Exception, asyncio.CancelledError) as trouble:  # noqa: BLE001 - whatever it is, it may be on record now
+            if self.leaving or run.dropped:
+                return GIVEN_BACK
+            return RetryIn(0.0, describe(trouble))  # which finds out, and ends at once if it is
+        return outcome
+
+    def _overran(self, observer: Observer, overran: Callable[[Run, Outcome], None], run: Run, outcome: Outcome) -> None:
+        """Have the end of a run that does not end recorded, too, before it is settled."""
+
+        async def end() -> None:
+            error = HandlerTimeout("it went on long after its timeout")
+            overran(run, await self._end(run, observer, outcome, None, error))
+
+        task = asyncio.get_running_loop().create_task(end())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     def _alarm(self, timeout: float, run: Run, overran: Callable[[Run, Outcome], None]) -> asyncio.TimerHandle:
         def give_up() -> None:
@@ -172,7 +229,7 @@ class Executor:
             random=random.random(),  # noqa: S311 - jitter
         )
 
-    async def _in_thread(self, function: Callable[[Any], Any], argument: Any, limit: float | None) -> None:
+    async def _in_thread(self, function: Callable[[Any], Any], argument: Any, limit: float | None) -> Any:
         """Run a plain function in a thread, and wait for its real end: a thread cannot be left behind."""
         loop = asyncio.get_running_loop()
         call = Call(function, argument)
@@ -189,12 +246,18 @@ class Executor:
         if error is not None:
             raise error
         if inspect.iscoroutine(result):  # a plain function around a coroutine function, as careless decorators make
-            await (result if limit is None else within(limit, result))
+            return await (result if limit is None else within(limit, result))
+        return result
 
     def _thread_ended(self, future: "asyncio.Future[Any]") -> None:
         self.busy_threads -= 1
         if not future.cancelled():
             future.exception()  # read it, or asyncio complains when a cancelled task has left it behind
+
+
+def _is_call(task: dict[str, Any]) -> bool:
+    data = task.get("data")
+    return type(data) is dict and data.keys() == {"args", "kwargs"}
 
 
 def format_traceback(error: BaseException) -> str:

@@ -98,6 +98,15 @@ class Keys:
         """STRING with a TTL: an element too large to travel, until its worker has hashed it."""
         return f"{self.prefix}:oversized:{task_id}"
 
+    def result(self, task_id: str) -> str:
+        """HASH with a TTL: how a task fares that wants a result."""
+        return f"{self.prefix}:result:{task_id}"
+
+    @property
+    def results(self) -> str:
+        """ZSET with a TTL: id -> when its result expires, in ms; only results that have ended."""
+        return f"{self.prefix}:results"
+
     def of_worker(self, worker: str) -> tuple[str, ...]:
         """Return the KEYS of every script, in the order of lua/prelude.lua; worker may be empty."""
         return _of_worker(self, worker)

@@ -173,6 +173,8 @@ class Lane:
         for delivery in lost:
             self.ledger.given_back += 1
             run = self.running.pop(delivery, None)
+            if run:
+                run.dropped = True
             if run and run.task:
                 log.error("a running task is no longer held", extra={"task": {"id": run.label}})
                 run.task.cancel()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from multiworker.worker.errors import MAX_DELAY, HandlerImportError
 from multiworker.worker.message import valid_name
@@ -20,6 +20,24 @@ BACKOFF_CAP = 3600.0
 _MARK = "__multiworker_handlers__"
 
 
+class Observer(Protocol):
+    """Records how the tasks of a handler fare, before Redis learns of it in any other way.
+
+    Its methods may wait as long as they must; what they raise counts as if the handler had raised it. A run is an
+    executor.Run, records are the results.Records of its queue, an outcome is an outcome.Outcome.
+    """
+
+    async def started(self, run: Any, records: Any) -> Any:
+        """Take note of a run that is about to begin.
+
+        Returns:
+            None; or the outcome that it has had already, and then it does not begin.
+        """
+
+    async def ended(self, run: Any, records: Any, outcome: Any, value: Any, error: BaseException | None) -> None:
+        """Take note of how a run ended: its outcome, and what its handler returned or raised."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A function and how to run it.
@@ -29,7 +47,8 @@ class Handler:
         max_attempts: how often a task may run; None takes ``--max-attempts``.
         timeout: seconds a run may take; None takes ``--timeout``.
         backoff: seconds; the ceiling of the first back-off, doubled at each further failure.
-        whole: it is the catch-all.
+        whole: it takes the whole task, as the catch-all does.
+        observer: records how its tasks fare.
 
     Attributes:
         is_async: calling it gives an awaitable to run on the event loop.
@@ -40,6 +59,7 @@ class Handler:
     timeout: float | None = None
     backoff: float = BACKOFF
     whole: bool = False
+    observer: Observer | None = None
 
     is_async: bool = field(init=False)
 
@@ -98,10 +118,13 @@ class Registry:
     Args:
         by_type: the decorated handlers.
         catch_all: takes the types that have none.
+        calls: a task whose data is an object of ``args`` and ``kwargs`` calls a function by its path, and never goes to
+            the catch-all.
     """
 
     by_type: dict[str, Handler]
     catch_all: Handler | None = None
+    calls: bool = False
 
 
 def load(specs: Iterable[str]) -> Registry:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 SCRIPTS = (
     *("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule"),
+    *("expect", "record"),
     *("depths", "peek", "purge", "letters", "requeue", "discard"),
 )
 """The names of all scripts."""

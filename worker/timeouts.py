@@ -9,19 +9,22 @@ from typing import Any
 from multiworker.worker.errors import HandlerTimeout
 
 
-async def within(limit: float, work: Awaitable[Any]) -> None:
+async def within(limit: float, work: Awaitable[Any]) -> Any:
     """Await a handler, and cancel it when its time is over.
 
     Args:
         limit: seconds.
         work: the handler.
 
+    Returns:
+        What it returns.
+
     Raises:
         HandlerTimeout: it was cancelled for that.
     """
     try:
         async with asyncio.timeout(limit) as deadline:
-            await work
+            return await work
     except TimeoutError:
         if deadline.expired():
             raise HandlerTimeout(f"it ran longer than its timeout of {limit:g} s") from None

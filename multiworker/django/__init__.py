@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multiworker.django.backend import TaskBackend
     from multiworker.django.sending import aenqueue, enqueue, enqueue_many
 else:
 
@@ -15,8 +16,9 @@ else:
         """Load a public name when it is first used."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module("multiworker.django.sending"), name)
+        value = globals()[name] = getattr(importlib.import_module(_HOME.get(name, "multiworker.django.sending")), name)
         return value
 
 
-__all__ = ["aenqueue", "enqueue", "enqueue_many"]
+__all__ = ["TaskBackend", "aenqueue", "enqueue", "enqueue_many"]
+_HOME = {"TaskBackend": "multiworker.django.backend"}

@@ -6,6 +6,7 @@ from dataclasses import replace
 import django
 
 from multiworker.django import connections
+from multiworker.django.discovery import task_handlers
 from multiworker.django.handlers import find_handlers
 from multiworker.worker.errors import HandlerImportError
 from multiworker.worker.registry import Handler, Registry
@@ -31,8 +32,10 @@ def prepare(settings: Settings) -> Registry:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
     found = find_handlers(settings.handler)
     connections.hang_up()
+    tasks = task_handlers()
     catch_all = _careful(found.catch_all) if found.catch_all else None
-    return Registry({kind: _careful(one) for kind, one in found.by_type.items()}, catch_all)
+    by_type = {kind: _careful(one) for kind, one in (found.by_type | tasks).items()}
+    return Registry(by_type, catch_all, calls=bool(tasks))
 
 
 def _careful(handler: Handler) -> Handler:

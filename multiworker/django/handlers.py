@@ -25,11 +25,20 @@ def find_handlers(specs: Iterable[str]) -> Registry:
     Raises:
         HandlerImportError: a module does not import, a function is not there, or two handlers claim one type.
     """
+    import_tasks()
+    return load(specs)
+
+
+def import_tasks() -> None:
+    """Import the task modules of every installed app.
+
+    Raises:
+        HandlerImportError: one does not import.
+    """
     for app in apps.get_app_configs():
         for name in MODULES:
             if app.module and module_has_submodule(app.module, name):
                 _import(f"{app.name}.{name}")
-    return load(specs)
 
 
 def _import(module: str) -> None:

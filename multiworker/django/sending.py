@@ -112,6 +112,25 @@ def tapped(take: Callable[[Outgoing], None]) -> Iterator[None]:
         _TAPS.remove(take)
 
 
+def is_tapped() -> bool:
+    """Tell whether somebody takes the tasks instead of Redis."""
+    return bool(_TAPS)
+
+
+async def is_direct(using: str | None = None, *, now: bool | None = None) -> bool:
+    """Tell whether a task of this coroutine can be sent to Redis right now.
+
+    Args:
+        using: as for on_commit.
+        now: as for on_commit.
+    """
+    if _TAPS or conf.is_eager():
+        return False
+    if now is True or (now is None and not conf.waits_for_commit()):
+        return True
+    return not await sync_to_async(_waits)(using, now=now)
+
+
 def enqueue(
     type: str,  # noqa: A002 - the task's key has this name
     data: Any = None,
@@ -221,7 +240,7 @@ async def aenqueue(
         EncodeError, ValueError, SettingsError, RedisUnavailable, NotConfirmed: as enqueue.
     """
     more = _options(delay, queue, priority, confirm)
-    if not (_TAPS or conf.is_eager() or await sync_to_async(_waits)(using, now=_now(on_commit=on_commit))):
+    if await is_direct(using, now=_now(on_commit=on_commit)):
         return await conf.client().aenqueue(type, data, id=id, **more)
     ready = conf.client().encode(type, data, id)
     await sync_to_async(_dispatch)([ready], more, using=using, now=_now(on_commit=on_commit))

@@ -9,7 +9,7 @@ from multiworker.worker.scripts import SCRIPTS
 from tests import acl
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("worker", "producer", "pusher", "operator")
+ROLES = ("worker", "producer", "pusher", "operator", "django")
 
 
 @pytest.mark.parametrize("role", ROLES)

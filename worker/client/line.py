@@ -6,9 +6,11 @@ In a Cluster it has one connection a queue, as queues may lie on different nodes
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from multiworker.worker.addresses import route_of
 from multiworker.worker.client.encode import CHUNK, CHUNK_BYTES, Ready, Terms, send
+from multiworker.worker.commands import Command, key_of
 from multiworker.worker.connections import FreshWire
 
 MOST_WIRES = 16
@@ -82,6 +84,20 @@ class Line:
         """Send tasks in one command when what came before is answered; see send()."""
         async with self._turn:
             return await self._push(terms, tasks, confirm)
+
+    async def ask(self, command: Command) -> Any:
+        """Send any command when what came before is answered, and return its reply.
+
+        Args:
+            command: from multiworker.worker.commands.
+
+        Raises:
+            RedisUnavailable: whether it was carried out is unknown.
+        """
+        key = key_of(command)
+        async with self._turn:
+            wire = await self._wire_to(key.partition("{")[2].partition("}")[0] or key)
+            return await wire.ask(command)
 
     async def _push(self, terms: Terms, tasks: Sequence[Ready], confirm: int) -> int:
         wire = await self._wire_to(terms.queue)

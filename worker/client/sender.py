@@ -175,6 +175,10 @@ class Client:
         """
         return self._caller.ask(command)
 
+    async def aask(self, command: Command) -> Any:
+        """Send one command without blocking the event loop, and return its reply; see ask()."""
+        return await (await self._line()).ask(command)
+
     def _send(self, command: Command, ids: list[str], confirm: int) -> None:
         if confirm:
             _require(self._caller.ask_confirmed(command, confirm), confirm, ids)

@@ -14,6 +14,8 @@
 --   workers    ZSET    worker -> end of its lease in ms; and marks: *tick, *grace (of upkeep); *alone and
 --                      "*alone WORKER": until when that worker has the turn to run empty for a suspect
 --   in-flight  HASH    delivery id -> frame; and META fields: no (last request number), claimed, done, retried, dead
+--   result     HASH    under :result:ID, with a TTL: how a task that wants a result fares; record.lua and expect.lua
+--   results    ZSET    id -> when its result expires, in ms: the results that have ended, capped by count
 -- A frame is 'id attempt crashes[ size][ place]', a newline, and the payload; size stands there if only the payload's
 -- first bytes follow, because the whole is too large to travel and lies under the oversized key of that id. place is
 -- 'p<priority>.<number>': -100 to 100 without 0, higher is sooner; and within one priority, lower numbers are sooner.
@@ -117,6 +119,65 @@ local function cap_dead(newest)
   end
 end
 
+-- Results. ENDLESS: ms that the result of a task that has not ended stays beyond its TTL.
+local ENDLESS, MOST_ERRORS = 604800000, 10
+local PREFIX = HELD:match('^(.*):inflight:')
+
+local function result_key(id)
+  return PREFIX .. ':result:' .. id
+end
+
+-- The result that a payload names, which only our own clients write this way: its id and key, or nil if there is none.
+local function result_of(payload)
+  local id = payload:match('^{"id":"([%w._:-]+)"')
+  if id and call('TYPE', result_key(id)).ok == 'hash' then return id, result_key(id) end
+end
+
+-- Adds one JSON text to a result's errors, which are lines; the oldest go.
+local function add_error(key, text)
+  local errors = call('HGET', key, 'errors') or ''
+  errors = errors .. text .. '\n'
+  while select(2, errors:gsub('\n', '\n')) > MOST_ERRORS do errors = errors:match('\n(.*)') end
+  call('HSET', key, 'errors', errors)
+end
+
+-- Ends a result, and drops those that would have gone first if there are more than the cap allows.
+local function end_result(id, key, status)
+  local index, ttl, cap = PREFIX .. ':results', unpack(call('HMGET', key, 'ttl', 'cap'))
+  ttl, cap = tonumber(ttl) or 86400000, tonumber(cap) or 100000
+  call('HSET', key, 'status', status, 'finished', now, 'run', '')
+  call('PEXPIRE', key, ttl)
+  if call('TYPE', index).ok ~= 'zset' then call('DEL', index) end
+  call('ZREMRANGEBYSCORE', index, '-inf', now)
+  call('ZADD', index, now + ttl, id)
+  local over = math.min(call('ZCARD', index) - cap, 100)
+  if over > 0 then
+    for _, old in ipairs(call('ZRANGE', index, 0, over - 1)) do call('DEL', result_key(old)) end
+    call('ZREMRANGEBYRANK', index, 0, over - 1)
+  end
+  if call('PTTL', index) < ttl then call('PEXPIRE', index, ttl) end
+end
+
+-- Has a result say that its task waits to be run, again.
+local function await_result(payload)
+  local id, key = result_of(payload)
+  if not id then return end
+  call('HSET', key, 'status', 'READY', 'run', '')
+  call('HDEL', key, 'finished', 'reason')
+  call('ZREM', PREFIX .. ':results', id)
+  call('PEXPIRE', key, (tonumber(call('HGET', key, 'ttl')) or 0) + ENDLESS)
+end
+
+-- Has a result say that its task is a dead letter, unless its worker has said why already.
+local function fail_result(payload, reason, detail)
+  local id, key = result_of(payload)
+  local status = id and call('HGET', key, 'status')
+  if not id or status == 'SUCCESSFUL' or status == 'FAILED' then return end
+  add_error(key, cjson.encode({'multiworker.worker.errors.DeadLettered', reason .. ': ' .. detail}))
+  call('HSET', key, 'reason', reason)
+  end_result(id, key, 'FAILED')
+end
+
 -- Puts a frame into the dead letters. sha256: of the whole payload, if the frame has only its head.
 local function bury(frame, worker, reason, detail, sha256)
   local id, attempt, crashes, size, payload, place = split(frame)
@@ -126,4 +187,5 @@ local function bury(frame, worker, reason, detail, sha256)
   if place ~= '' then fields[19], fields[20] = 'priority', place:match('^p(.*)%.') end
   call('XADD', DEAD, '*', unpack(fields))
   cap_dead(weight(fields))
+  fail_result(payload, reason, detail)
 end

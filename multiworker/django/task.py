@@ -1,0 +1,58 @@
+"""The Task objects of our backend, and how they are found again by the path that stands in a payload or a result."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from multiworker.django import compat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(compat.Task):
+    """A task of multiworker's backend.
+
+    Args:
+        max_attempts: how often it may run; None takes the backend's ``MAX_ATTEMPTS``.
+        timeout: seconds that a run may take; None takes the backend's ``TIMEOUT``.
+    """
+
+    max_attempts: int | None = None
+    timeout: float | None = None
+
+
+def find(path: str) -> Any:
+    """Return the Task object at a path; None if there is none.
+
+    Nothing is imported, and nothing but a Task object is returned: a path may come from anybody.
+
+    Args:
+        path: module and qualified name of the task's function.
+    """
+    names = path.split(".")
+    for cut in range(len(names) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(names[:cut]))
+        if found is None:
+            continue
+        for name in names[cut:]:
+            found = found.__dict__.get(name) if hasattr(found, "__dict__") else None
+        return found if isinstance(found, compat.Task) and found.module_path == path else None
+    return None
+
+
+def find_all() -> dict[str, Any]:
+    """Return every Task object of the modules that are imported, by its path; only those that are found there."""
+    tasks = {
+        value.module_path
+        for module in list(sys.modules.values())
+        for value in _values(module)
+        if isinstance(value, compat.Task)
+    }
+    return {path: task for path in sorted(tasks) if (task := find(path))}
+
+
+def _values(module: Any) -> list[Any]:
+    """Return what stands in a module, and in the classes that it defines: tasks may be static methods of them."""
+    values = list(getattr(module, "__dict__", {}).values())
+    name = getattr(module, "__name__", None)
+    inner = [one for one in values if isinstance(one, type) and one.__dict__.get("__module__") == name]
+    return values + [value for one in inner for value in one.__dict__.values()]

@@ -1,0 +1,131 @@
+"""Tasks that do what a test asks of them. A gate is a file that lets them go on."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import multiworker
+from multiworker.django.compat import TaskContext, task
+from tests.django.project.app.models import Note
+
+
+@task
+def add(a: Any, b: Any) -> Any:
+    return a + b
+
+
+@task
+async def aadd(a: Any, b: Any) -> Any:
+    await asyncio.sleep(0)
+    return a + b
+
+
+@task
+def echo(*args: Any, **kwargs: Any) -> Any:
+    return [list(args), kwargs]
+
+
+@task
+def note(key: str, text: str = "") -> int:
+    pk: int = Note.objects.create(key=key, text=text).pk
+    return pk
+
+
+@task
+async def anote(key: str, text: str = "") -> int:
+    pk: int = (await Note.objects.acreate(key=key, text=text)).pk
+    return pk
+
+
+@task
+def fail(message: str = "as told") -> None:
+    raise ValueError(message)
+
+
+@task(max_attempts=1)
+def fail_once(message: str = "as told") -> None:
+    raise ValueError(message)
+
+
+@task(max_attempts=1)
+async def afail_once(message: str = "as told") -> None:
+    await asyncio.sleep(0)
+    raise ValueError(message)
+
+
+@task(max_attempts=2)
+def fail_twice() -> None:
+    raise multiworker.Retry("again", delay=0)
+
+
+@task(max_attempts=1)
+def leave() -> None:
+    raise SystemExit("leaving")
+
+
+@task
+def give_up() -> None:
+    raise multiworker.Reject("never again")
+
+
+@task(takes_context=True, max_attempts=5)
+def third_time(context: TaskContext) -> dict[str, Any]:
+    if context.attempt < 3:
+        raise multiworker.Retry(f"attempt {context.attempt}", delay=0)
+    return {"attempt": context.attempt, "id": context.task_result.id, "errors": len(context.task_result.errors)}
+
+
+@task(takes_context=True)
+async def acontext(context: TaskContext, *, wanted: str) -> Any:
+    values = {"id": context.task_result.id, "status": context.task_result.status, "args": context.task_result.kwargs}
+    return values[wanted]
+
+
+@task
+def odd_value(kind: str) -> Any:
+    return {"function": lambda: None, "nan": float("nan"), "bytes": b"text", "large": "x" * 300_000, "tuple": (1, 2)}[
+        kind
+    ]
+
+
+@task(timeout=0.2, max_attempts=1)
+async def sleep_long() -> None:
+    await asyncio.sleep(60)
+
+
+@task(max_attempts=1)
+def append(path: str, text: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(text + "\n")
+
+
+@task
+def hold(gate: str) -> int:
+    while not Path(gate).exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+
+@task
+async def ahold(gate: str) -> int:
+    while not Path(gate).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+        await asyncio.sleep(0.005)
+    return os.getpid()
+
+
+@task
+def die() -> None:
+    os._exit(9)
+
+
+unnamed = task(lambda: None)
+
+
+class Nested:
+    """A task need not stand at the top of its module."""
+
+    @task
+    def inner() -> str:
+        return "inner"
