@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fix_cluster",
     "tests.system.fix_system",
     "tests.django.fix_shop",
+    "tests.system.fix_site",
 ]
 
 # A shell that runs the tests in the background has them ignore these, and so would whatever they start.

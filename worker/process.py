@@ -5,16 +5,15 @@ import gc
 import importlib
 import importlib.util
 import logging
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from multiworker.worker import preload
 from multiworker.worker.broker import Broker
 from multiworker.worker.child import Child
 from multiworker.worker.errors import Exit, HandlerImportError, RedisUnavailable
 from multiworker.worker.executor import format_traceback
+from multiworker.worker.imports import take_over_path
 from multiworker.worker.logs import describe, one_line, without_secrets
 from multiworker.worker.registry import Registry, load
 from multiworker.worker.scoreboard import Record, Scoreboard
@@ -146,8 +145,7 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
 
 
 def _import_handlers(settings: Settings) -> Registry:
-    if "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    take_over_path()
     if not settings.settings:
         return load(settings.handler)
     try:

@@ -9,12 +9,25 @@ import click
 from click.core import ParameterSource
 
 from multiworker.cli.config import load
-from multiworker.cli.root import Failure
+from multiworker.cli.project import Project
+from multiworker.cli.root import ORIGINS, Failure
 from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.settings import OPTION_NAMES, Settings, number_of, parse_size, parse_text, redis_from
+from multiworker.worker.settings import (
+    OPTION_NAMES,
+    REDIS_VARIABLES,
+    Settings,
+    number_of,
+    parse_size,
+    parse_text,
+    redis_from,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PROJECT = "multiworker.project"
+"""In a context's meta: the Project whose settings count."""
+PRESET = "multiworker.preset"
+"""In a context's meta: what options are if nobody says otherwise."""
 _FIELDS = {option.name: option for option in fields(Settings)}
 _METAVARS = {"procs": "N|auto", "redis": "URL", "handler": "MODULE[:FUNC]", "settings": "MODULE", "pidfile": "FILE"}
 _METAVARS |= {"queue": "NAME", "name": "NAME"}
@@ -56,19 +69,22 @@ class _RedisOption(click.Option):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """Return what the environment says."""
+        project: Project | None = ctx.meta.get(PROJECT) or ctx.find_root().obj
+        names = REDIS_VARIABLES[:1] if project and "redis" in project.options else REDIS_VARIABLES
         try:
-            return redis_from(os.environ)
+            return redis_from(os.environ, names)
         except SettingsError as error:
             raise click.BadParameter(str(error), ctx, self) from None
 
 
-def setting(name: str, **changes: Any) -> Callable[[F], F]:
+def setting(name: str, *flags: str, **changes: Any) -> Callable[[F], F]:
     """Return the decorator that gives a command the option of one field of Settings.
 
     Its default is not shown by click, lest a value from environment or file be: it stands in the help text.
 
     Args:
         name: the field.
+        *flags: what it is called instead of the field's name with two dashes.
         **changes: to click's arguments.
     """
     option = _FIELDS[name]
@@ -87,7 +103,7 @@ def setting(name: str, **changes: Any) -> Callable[[F], F]:
         "multiple": isinstance(option.default, tuple),
         "default": option.default if flag else None,
     }
-    return click.option(f"--{name.replace('_', '-')}", name, **(arguments | changes))
+    return click.option(*(flags or [f"--{name.replace('_', '-')}"]), name, **(arguments | changes))
 
 
 def all_settings(command: F) -> F:
@@ -117,12 +133,28 @@ def config_option(command: F) -> F:
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    if path:
-        ctx.meta["multiworker.config"] = path
-        try:
-            ctx.default_map = load(path)
-        except SettingsError as error:
-            raise Failure(str(error), Exit.CONFIG) from None
+    try:
+        layer(ctx, path)
+    except SettingsError as error:
+        raise Failure(str(error), Exit.CONFIG) from None
+
+
+def layer(ctx: click.Context, path: str | None) -> None:
+    """Lay what a file says over what a Django project says, and that over what is so if nobody says otherwise.
+
+    Args:
+        ctx: of a command; its meta has PROJECT and PRESET if there are any.
+        path: of the file.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    project: Project | None = ctx.meta.get(PROJECT) or ctx.find_root().obj
+    theirs = project.options if project else {}
+    own = load(path) if path else {}
+    ctx.default_map = ctx.meta.get(PRESET, {}) | theirs | own
+    origins = {name: project.origin(name) for name in theirs} if project else {}
+    ctx.meta[ORIGINS] = origins | dict.fromkeys(own, path)
 
 
 def one_queue(ctx: click.Context, settings: Settings) -> str:

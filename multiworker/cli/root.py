@@ -29,6 +29,8 @@ COMMANDS = {
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """What asks for help, of every command."""
+ORIGINS = "multiworker.origins"
+"""In a context's meta: where the value of an option stands, if that is neither the command line nor a variable."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C, by the shells' convention."""
 
@@ -89,26 +91,28 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], program: str = "multiworker", project: object = None) -> int:
     """Run a command; errors of users and of Redis become one line on standard error.
 
     Args:
         arguments: what stands after ``multiworker``.
+        program: what it is called by the user.
+        project: the Project in whose process this runs.
 
     Returns:
         The exit code.
     """
     try:
-        result: Any = command.main(list(arguments), prog_name="multiworker", standalone_mode=False)
+        result: Any = command.main(list(arguments), prog_name=program, standalone_mode=False, obj=project)
     except click.Abort:
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return Exit.USAGE
     except click.ClickException as error:
-        line, code = explain(error, _spoken(arguments))
+        line, code = explain(error, _spoken(program, arguments))
     except MultiworkerError as error:
-        line, code = f"{_spoken(arguments)}: {error}", _code_of(error)
+        line, code = f"{_spoken(program, arguments)}: {error}", _code_of(error)
     else:
         return result if isinstance(result, int) else Exit.OK
     click.echo(secrets.scrub(line, arguments), err=True)
@@ -132,14 +136,14 @@ def explain(error: click.ClickException, spoken: str) -> tuple[str, int]:
     where, code = "", Exit.USAGE
     param = getattr(error, "param", None)
     if isinstance(error, click.BadParameter) and error.ctx and isinstance(param, click.Option) and param.name:
-        text = error.message.rstrip(".")
+        text = error.message.rstrip(".").replace(f"--{param.name.replace('_', '-')}", param.opts[0], 1)
         if not text.startswith("--"):
-            text = f"{param.opts[-1]}{' ' if text.startswith('is ') else ': '}{text}"
+            text = f"{param.opts[0]}{' ' if text.startswith('is ') else ': '}{text}"
         source = error.ctx.get_parameter_source(param.name)
         if source is ParameterSource.ENVIRONMENT:
             where = f" (from {' or '.join(_variables(param))})"
         elif source is ParameterSource.DEFAULT_MAP:
-            where, code = f" (from {error.ctx.meta.get('multiworker.config')})", Exit.CONFIG
+            where, code = f" (from {error.ctx.meta[ORIGINS].get(param.name)})", Exit.CONFIG
     return f"{path}: {text}{where}; see {path} --help", code
 
 
@@ -154,9 +158,9 @@ def _code_of(error: MultiworkerError) -> int:
     return Exit.UNAVAILABLE if isinstance(error, RedisUnavailable) else Exit.USAGE
 
 
-def _spoken(arguments: Sequence[str]) -> str:
+def _spoken(program: str, arguments: Sequence[str]) -> str:
     """Return the command as the user called it, without options."""
-    words = ["multiworker", *arguments[:1]] if arguments and arguments[0] in COMMANDS else ["multiworker"]
+    words = [program, *arguments[:1]] if arguments and arguments[0] in COMMANDS else [program]
     if arguments and arguments[0] in {"queue", "dead"}:
         words += arguments[1:2]
     return " ".join(words)

@@ -1,34 +1,57 @@
 """``multiworker start``: settings from command line, environment and file, and then the parent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from multiworker.cli.options import all_settings, settings_of
-from multiworker.cli.root import HELP, explain
+from multiworker.cli.options import PRESET, PROJECT, all_settings, layer, settings_of
+from multiworker.cli.project import ask
+from multiworker.cli.root import HELP, Failure, explain
 from multiworker.supervisor import main
 from multiworker.worker import logs
-from multiworker.worker.errors import SettingsError
+from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.settings import Settings
 
 
 class _Start(click.Command):
-    """Keeps its arguments, to read them again with the file and the environment on SIGHUP."""
+    """Keeps its arguments, to read them again with file, environment and Django's settings on SIGHUP."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["multiworker.arguments"] = tuple(args)
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        if not (ctx.resilient_parsing or given.get("help")):
+            self._ask_project(ctx, given)
         return super().parse_args(ctx, args)
+
+    def _ask_project(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
+        """Read Django's settings if they are named, be it in the file: other options may stand there."""
+        ctx.meta[PRESET] = dict(text.split("=", 1) for text in given.get("preset") or ())
+        try:
+            layer(ctx, self._said(ctx, given, "config"))
+            if module := self._said(ctx, given, "settings"):
+                ctx.meta[PROJECT] = ask(module)
+        except SettingsError as error:
+            raise Failure(str(error), Exit.CONFIG) from None
+
+    def _said(self, ctx: click.Context, given: Mapping[str, Any], name: str) -> str | None:
+        option = next(param for param in self.params if param.name == name)
+        value, source = option.consume_value(ctx, given)
+        return None if source is ParameterSource.DEFAULT else str(value)
 
 
 @click.command(cls=_Start, context_settings=HELP)
 @all_settings
+@click.option("--preset", multiple=True, hidden=True, expose_value=False)
 @click.pass_context
 def start(ctx: click.Context, /, **_: object) -> int:
     """Run the workers: one parent that keeps child processes busy.
 
-    Every option can also be set in the environment, as MULTIWORKER_PROCS and so on (several values with commas), or in
-    the file given with --config. The command line counts most, then the environment, then the file.
+    Every option can also be set in the environment, as MULTIWORKER_PROCS and so on (several values with commas), in
+    the file given with --config, or in MULTIWORKER of the Django settings given with --settings. The command line
+    counts most, then the environment, the file, and Django's settings.
     """
     settings = settings_of(ctx)
     logs.configure(settings.log_format, settings.log_level)

@@ -15,7 +15,15 @@ from multiworker.django.caches import in_redis, url_of
 from multiworker.worker.addresses import check_redis_url
 from multiworker.worker.client import MAX_PAYLOAD, QUEUE, Client
 from multiworker.worker.errors import SettingsError
-from multiworker.worker.settings import OPTION_NAMES, REDIS_VARIABLES, Settings, parse_size, read, redis_from
+from multiworker.worker.settings import (
+    OPTION_NAMES,
+    REDIS_VARIABLES,
+    Settings,
+    check_type,
+    parse_size,
+    read,
+    redis_from,
+)
 
 ENGINE = {name.upper(): name for name in OPTION_NAMES if name != "settings"}
 """Keys that are options of ``multiworker start``."""
@@ -61,7 +69,8 @@ def given() -> dict[str, Any]:
     """
     for problem in problems():
         raise SettingsError(problem.text + (f"; {problem.hint}" if problem.hint else ""))
-    found = {ENGINE[key]: value for key, value in _setting().items() if key in ENGINE and value is not None}
+    names = {ENGINE[key]: value for key, value in _setting().items() if key in ENGINE and value is not None}
+    found = {name: check_type(name, value) for name, value in names.items()}
     if url := _cache_url():
         found.setdefault("redis", url)
     return found

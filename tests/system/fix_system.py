@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -169,18 +169,27 @@ class Engine:
             text = text.replace(old, new)
         (self.directory / "h.py").write_text(text)
 
-    def start(self, *options: str, procs: int | str = 2, wait: bool = True, before: str = "", **popen: Any) -> None:
+    def start(
+        self,
+        *options: str,
+        procs: int | str = 2,
+        wait: bool = True,
+        before: str = "",
+        program: Sequence[str] | None = None,
+        **popen: Any,
+    ) -> None:
         """Start a parent.
 
         Args:
             options: of ``multiworker start``, beyond handler, Redis and number of children.
             procs: how many children; a text is not told on the command line.
+            program: what becomes the parent, instead of ``multiworker start`` with a handler.
             wait: until they are ready.
             before: what a shell does before it becomes the parent.
             popen: more for subprocess.Popen.
         """
         with self.log_file.open("ab") as log:
-            command = [*self.command, "start", "--handler", "h:run", *options]
+            command = [*(program or [*self.command, "start", "--handler", "h:run"]), *options]
             if isinstance(procs, int):
                 command += ["--procs", str(procs)]
             if before:

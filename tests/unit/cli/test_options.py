@@ -18,7 +18,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "redis": ("redis://elsewhere:1/2", "redis://elsewhere:1/2"),
     "queue": ("other", ("other",)),
     "handler": ("app.tasks:run", ("app.tasks:run",)),
-    "settings": ("site.settings", "site.settings"),
+    "settings": ("django.conf.global_settings", "django.conf.global_settings"),
     "max_tasks": ("5", 5),
     "timeout": ("2.5", 2.5),
     "max_attempts": ("9", 9),
