@@ -261,9 +261,8 @@ def _waits(using: str | None, *, now: bool | None) -> bool:
 
 def _options(delay: float | timedelta | None, queue: str | None, priority: int, confirm: int) -> dict[str, Any]:
     """Return the client's options, of which those that cannot be are refused now, not after the commit."""
-    options: dict[str, Any] = {"delay": delay, "queue": queue or conf.default_queue(), "confirm": confirm}
-    if priority:
-        options["priority"] = priority
+    where = queue or conf.default_queue()
+    options: dict[str, Any] = {"delay": delay, "queue": where, "priority": priority, "confirm": confirm}
     conf.client().send_encoded((), **options)
     return options
 
@@ -282,6 +281,6 @@ def _outgoing(payload: bytes, more: dict[str, Any]) -> Outgoing:
         data=task.get("data"),
         queue=queue,
         delay=delay_ms(more["delay"]) / 1000,
-        priority=more.get("priority", 0),
+        priority=more["priority"],
         run=partial(eager.run, payload, queue),
     )
