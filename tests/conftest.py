@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fix_cluster",
     "tests.system.fix_system",
     "tests.django.fix_shop",
+    "tests.django.fix_clean",
     "tests.system.fix_site",
 ]
 

@@ -201,7 +201,7 @@ def test_watch_queue_of_an_empty_queue_ends_at_once(shop: Shop) -> None:
 def test_commands_say_in_one_line_that_redis_is_away(bare_shop: Shop, command: list[str]) -> None:
     said = bare_shop.manage(*command)
     assert (said.code, said.out) == (Exit.UNAVAILABLE, "")
-    assert re.fullmatch(r"CommandError: .*redis.sock.*manage\.py multiworker\n", said.err)
+    assert re.fullmatch(r"CommandError: .*redis.sock.*manage\.py async_command\n", said.err)
 
 
 # compare

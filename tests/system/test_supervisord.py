@@ -5,10 +5,7 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,25 +16,10 @@ from multiworker.supervisor.nursery import SWEEP_TIME
 from multiworker.supervisor.redis_server import STOP_TIME
 from multiworker.worker.errors import Exit
 from multiworker.worker.settings import Settings
-from tests.system.fix_system import Engine, multiworker, system_processes, until
-from tests.waiting import PAUSE
+from tests.system.fix_supervisord import Supervisord, adapted
+from tests.system.fix_system import Engine, multiworker, until
 
 SAMPLE = (Path(__file__).parents[2] / "etc" / "supervisord.conf").read_text()
-BASE = """
-[supervisord]
-nodaemon=true
-logfile={home}/supervisord.log
-pidfile={home}/supervisord.pid
-[unix_http_server]
-file={home}/control
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-[supervisorctl]
-serverurl=unix://{home}/control
-[include]
-files={home}/multiworker.conf
-"""
-"""What an installed supervisord has of its own."""
 
 
 def value(key: str) -> str:
@@ -46,87 +28,25 @@ def value(key: str) -> str:
     return str(found)
 
 
-class Supervisord:
-    """A supervisord with a copy of the sample as its only program.
-
-    Args:
-        engine: whose handlers, Redis and log it uses.
-        home: an empty directory with a short path.
-    """
-
-    def __init__(self, engine: Engine, home: Path) -> None:
-        self._main = home / "supervisord.conf"
-        self._main.write_text(BASE.format(home=home))
-        settings = engine.directory / "multiworker.toml"
-        settings.write_text('handler = ["h:run"]\nprocs = 2\n')
-        url = engine.directory / "redis-url"
-        url.write_text(engine.url)
-        program = SAMPLE
-        for ours, theirs in (
-            ("/srv/app/.venv/bin/multiworker", multiworker()[0]),
-            ("/srv/app", str(engine.directory)),
-            ("/etc/multiworker/multiworker.toml", str(settings)),
-            ("/etc/multiworker/redis-url", str(url)),
-            ("/var/log/multiworker.log", str(engine.log_file)),
-            ("user=multiworker", f"user={getpass.getuser()}"),
-        ):
-            assert ours in program
-            program = program.replace(ours, theirs)
-        (home / "multiworker.conf").write_text(program)
-        runtime = engine.directory / "runtime"
-        runtime.mkdir()
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIWORKER_", "REDIS", "NOTIFY"))}
-        self._daemon = subprocess.Popen(
-            [_program("supervisord"), "-n", "-c", str(self._main)],
-            env=inherited | {"RUNTIME_DIRECTORY": str(runtime)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def control(self, *command: str) -> str:
-        """Type something into supervisorctl, and return what it says."""
-        line = [_program("supervisorctl"), "-c", str(self._main), *command]
-        return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
-
-    def pid(self) -> int:
-        """Wait until the program runs, and return the parent's pid."""
-        until(lambda: "RUNNING" in self.control("status"), "the program", lambda: self.control("status"))
-        return int(self.control("pid", "multiworker"))
-
-    def others(self) -> list[int]:
-        """Return the processes in its session that are not its own."""
-        return [
-            process.pid
-            for process in system_processes()
-            if process.session == self._daemon.pid != process.pid and process.is_alive
-        ]
-
-    def shut_down(self) -> int:
-        """Stop it in order, and return its exit code."""
-        self._daemon.send_signal(signal.SIGTERM)
-        until(lambda: self._daemon.poll() is not None, "supervisord's end")
-        return self._daemon.returncode
-
-    def close(self) -> None:
-        """End everything at once."""
-        self._daemon.kill()
-        self._daemon.wait()
-        while pids := self.others():
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(PAUSE)
-
-
-def _program(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
-
-
 @pytest.fixture
 def supervisord(engine: Engine) -> Iterator[Supervisord]:
-    """A supervisord that has started its program; all its processes are gone after the test."""
+    """A supervisord that has started the sample; all its processes are gone after the test."""
+    settings = engine.directory / "multiworker.toml"
+    settings.write_text('handler = ["h:run"]\nprocs = 2\n')
+    url = engine.directory / "redis-url"
+    url.write_text(engine.url)
+    runtime = engine.directory / "runtime"
+    runtime.mkdir()
+    replacements = {
+        "/srv/app/.venv/bin/multiworker": multiworker()[0],
+        "/srv/app": str(engine.directory),
+        "/etc/multiworker/multiworker.toml": str(settings),
+        "/etc/multiworker/redis-url": str(url),
+        "/var/log/multiworker.log": str(engine.log_file),
+        "user=multiworker": f"user={getpass.getuser()}",
+    }
     home = Path(tempfile.mkdtemp(prefix="mw-"))
-    started = Supervisord(engine, home)
+    started = Supervisord(adapted(SAMPLE, replacements), home, {"RUNTIME_DIRECTORY": str(runtime)})
     try:
         yield started
     finally:

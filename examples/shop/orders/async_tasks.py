@@ -83,6 +83,8 @@ async def anything_else(task: Mapping[str, Any]) -> None:
 
 
 def _fields(data: Any) -> Mapping[str, Any]:
+    if data is None:  # the task has none
+        return {}
     if not isinstance(data, Mapping):
         raise multiworker.Reject("data is not an object")
     return data

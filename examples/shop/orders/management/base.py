@@ -33,7 +33,7 @@ def operator(queue: str) -> Iterator[Operator]:
     try:
         yield Operator(client().ask, queue)
     except RedisUnavailable as error:
-        line = f"{error}; the Redis of embedded: is there while a worker runs, as manage.py multiworker"
+        line = f"{error}; the Redis of embedded: is there while a worker runs: manage.py async_command"
         raise CommandError(line, returncode=Exit.UNAVAILABLE) from None
     except MultiworkerError as error:
         raise CommandError(str(error), returncode=Exit.USAGE) from None
