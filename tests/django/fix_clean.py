@@ -51,9 +51,10 @@ class Clean:
 
     def type(self, line: str, **popen: Any) -> str:
         """Type a line into a shell and wait for its end, which must be good; return what it says."""
-        done = subprocess.run(
+        where: dict[str, Any] = {"cwd": self.home, "env": self.environment} | popen
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             ["sh", "-c", line],
-            **{"cwd": self.home, "env": self.environment} | popen,
+            **where,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -100,7 +101,7 @@ def own_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE))
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source]
+    build: list[str | Path] = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source]
     subprocess.run(build, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
