@@ -71,12 +71,11 @@ fuzz: $(VENV)/.ready-dev ## a million damaged payloads against a strict reader o
 parent: $(VENV)/.ready-dev ## the parent's acceptance list, measured, half an hour; the results go to parent.md
 	$(RUN)python tests/chaos/parent.py --report parent.md
 
-bench: $(VENV)/.ready-cli ## throughput beside that of another task queue, and latency
-	$(RUN)python bench/throughput.py
-	$(RUN)python bench/latency.py
+bench: $(VENV)/.ready-bench ## everything measured beside nine other task queues, 25 minutes; see bench/README.md
+	$(RUN)python -m bench.run
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* bench/.venv-peers examples/shop/var dist htmlcov chaos.md parent.md .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* bench/.venv-* examples/shop/var dist htmlcov chaos.md parent.md .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

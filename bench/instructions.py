@@ -4,7 +4,7 @@ python bench/instructions.py [--json FILE]. Exit code 1 if a figure is more than
 
 Seconds depend on the machine and on what else it does; instructions, counted by valgrind, hardly do: two runs differ by
 1 or 2 %. Two ratios are judged, as another version of Python, of a library or of Redis changes both of their sides:
-  child / client    a child that runs no-op tasks, and a plain Redis client that claims them (bench/loads.py): Python
+  child / client    a child that runs no-op tasks, and a plain Redis client that claims them (bench/bare.py): Python
   step / move       the Redis server under that client, and under one that only moves list elements: Lua
 """
 
@@ -15,9 +15,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from bench import lib
+from bench.figures import Bar
 
 FEW, MANY = 2000, 10_000
 """Tasks of two runs: their difference has no start and no end in it."""
@@ -40,7 +42,7 @@ def child(directory: Path, tasks: int) -> int:
     """
     with lib.redis_server(directory) as server:
         lib.push(server, TASK, tasks)
-        common = ("-m", "multiworker", "start", "--procs", "1", "--burst", "--handler", "bench.handlers")
+        common = ("-m", "multiworker", "start", "--procs", "1", "--burst", "--handler", "bench.peers.multiworker")
         patient = ("--boot-timeout", str(PATIENCE), "--stuck-timeout", str(PATIENCE))
         where = {"REDIS_URL": f"unix://{lib.socket(directory)}", "RUNTIME_DIRECTORY": str(directory)}
         meter = lib.metered(directory / f"meter-{tasks}")
@@ -73,7 +75,7 @@ def move(directory: Path, tasks: int) -> int:
     Returns:
         Instructions, those of start and end included.
     """
-    return _serve(directory, tasks, [sys.executable, "-c", "from bench.loads import move; move()"])
+    return _serve(directory, tasks, [sys.executable, "-c", "from bench import bare; bare.move()"])
 
 
 def _serve(directory: Path, tasks: int, program: Sequence[str]) -> int:
@@ -86,17 +88,17 @@ def _serve(directory: Path, tasks: int, program: Sequence[str]) -> int:
 
 
 def _driver() -> list[str]:
-    return [sys.executable, "-c", "from bench.loads import bare; bare(0)"]
+    return [sys.executable, "-c", "from bench import bare; bare.claim_all(0, 20)"]
 
 
 def _surroundings(directory: Path, tasks: int) -> dict[str, str]:
-    return lib.metered(directory / f"meter-{tasks}") | {"BENCH_SOCKET": str(lib.socket(directory))}
+    return lib.metered(directory / f"meter-{tasks}") | {"BENCH_REDIS": f"unix://{lib.socket(directory)}"}
 
 
 def _counted(directory: Path, command: Sequence[str], environment: dict[str, str]) -> list[int]:
     """Run a command to its end; return the instructions of each of its processes."""
     figures = directory / "figures"
-    with lib.running([*_valgrind(figures), *command], directory / "counted.log", **environment) as process:
+    with lib.running([*_valgrind(figures), *command], directory / "counted.log", environment) as process:
         if process.wait(PATIENCE):
             raise RuntimeError(f"exit code {process.returncode}: {(directory / 'counted.log').read_text()}")
     return _collect(figures)
@@ -127,19 +129,16 @@ def measure() -> dict[str, float]:
         }
 
 
-def judge(figures: dict[str, float], version: tuple[int, int]) -> list[dict[str, object]]:
-    """Print the ratios beside what is on record.
+def judge(figures: dict[str, float], version: tuple[int, int]) -> list[Bar]:
+    """Hold the ratios against what is on record.
 
     Args:
         figures: from measure().
         version: of Python; of one that is not on record, the newest that is counts.
-
-    Returns:
-        The same, for a report in JSON.
     """
     record = ON_RECORD.get(version) or ON_RECORD[max(ON_RECORD)]
     return [
-        lib.verdict(f"instructions, {name}", figures[one] / figures[other], round(SLACK * before, 3), "", most=True)
+        Bar(f"instructions, {name}", figures[one] / figures[other], round(SLACK * before, 3), most=True)
         for name, before in record.items()
         for one, _, other in [name.split()]
     ]
@@ -158,9 +157,10 @@ def main() -> int:
     for name, count in figures.items():
         print(f"{name:<8} {count:>9,.0f} instructions a task")
     bars = judge(figures, sys.version_info[:2])
+    print("\n".join(str(bar) for bar in bars))
     if asked.json:
-        asked.json.write_text(json.dumps({"figures": figures, "bars": bars}, indent=2) + "\n")
-    return 0 if all(bar["passed"] for bar in bars) else 1
+        asked.json.write_text(json.dumps({"figures": figures, "bars": [asdict(bar) for bar in bars]}, indent=2) + "\n")
+    return 0 if all(bar.passed for bar in bars) else 1
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""What the benchmarks share: a private Redis, processes that are ended whatever happens, and figures."""
+"""What the benchmarks share: a private Redis, and processes that are ended whatever happens."""
 
 import contextlib
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,10 @@ from bench.meter import VARIABLE
 ROOT = Path(__file__).resolve().parent.parent
 QUEUE = "async_tasks"
 PATIENCE = 20.0
-"""Seconds that a process gets to start, or to end."""
-CHUNK = 1000
+"""Seconds that a process gets to start."""
+_CHUNK = 1000
+GRACE = 8.0
+"""Seconds that a process gets to end."""
 
 
 @contextlib.contextmanager
@@ -33,20 +34,23 @@ def scratch() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(arguments: Sequence[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a process group of its own, which is ended as a whole on the way out.
+def running(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, grace: float = GRACE
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a session of its own, which is ended as a whole on the way out.
 
     Args:
         arguments: the command.
         log: where its output goes.
         environment: more of it.
+        grace: seconds that it gets to end in order.
     """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("ab") as out:
         process = subprocess.Popen(
             arguments,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path} | environment,
+            env=os.environ | {"PYTHONPATH": path, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -55,17 +59,53 @@ def running(arguments: Sequence[str], log: Path, **environment: str) -> Iterator
     try:
         yield process
     finally:
-        _end(process)
+        _end(process, grace)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let it end in order; then make sure of the rest of its group."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
+    """Let it end in order; then make sure of the rest of its session."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
+    while rest := session(process.pid):
+        for pid in rest:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.poll()
+        time.sleep(0.01)
     process.wait()
+
+
+def session(leader: int) -> list[int]:
+    """Return the live processes of a session: all that its leader has started, in whatever process group."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _is_of(entry, leader)]
+
+
+def _is_of(entry: Path, leader: int) -> bool:
+    try:
+        state, _, _, found = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+    except OSError:
+        return False
+    return int(found) == leader and state not in {"Z", "X"}
+
+
+def memory(pids: Sequence[int], kind: str = "Pss") -> float:
+    """Return the proportional set size of processes, in MiB: what is shared counts in parts.
+
+    Args:
+        pids: which ones.
+        kind: another line of /proc/PID/smaps_rollup, as Rss.
+    """
+    return sum(_memory(pid, kind) for pid in pids) / 1024
+
+
+def _memory(pid: int, kind: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")), 0)
 
 
 @contextlib.contextmanager
@@ -85,7 +125,7 @@ def redis_server(directory: Path, before: Sequence[str] = ()) -> Iterator[redis.
     fixed = ("--port", "0", "--unixsocket", str(socket(directory)), "--dir", str(directory))
     with (
         running([*before, binary, *fixed, "--save", "", "--appendonly", "no"], directory / "redis.log"),
-        redis.Redis(unix_socket_path=str(socket(directory))) as client,
+        redis.Redis(unix_socket_path=str(socket(directory)), socket_timeout=60) as client,
     ):
         deadline = time.monotonic() + PATIENCE
         while not _answers(client) and time.monotonic() < deadline:
@@ -105,20 +145,10 @@ def socket(directory: Path) -> Path:
     return directory / "redis.sock"
 
 
-@contextlib.contextmanager
-def multiworker(directory: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `multiworker start` with the handlers of the benchmarks.
-
-    Args:
-        directory: the Redis server's; the scoreboard is put there, too.
-        options: more of the command's.
-        environment: more of it.
-    """
-    program = Path(sys.executable).with_name("multiworker")
-    common = ("start", "--handler", "bench.handlers", "--log-level", "warning")
-    where = {"REDIS_URL": f"unix://{socket(directory)}", "RUNTIME_DIRECTORY": str(directory)}
-    with running([str(program), *common, *options], directory / "multiworker.log", **where, **environment) as process:
-        yield process
+def push(client: redis.Redis, payload: bytes, count: int) -> None:
+    """Push one payload so many times, as any producer does."""
+    for start in range(0, count, _CHUNK):
+        client.lpush(QUEUE, *[payload] * min(_CHUNK, count - start))
 
 
 def metered(path: Path) -> dict[str, str]:
@@ -126,32 +156,6 @@ def metered(path: Path) -> dict[str, str]:
     return {VARIABLE: str(path)}
 
 
-def push(client: redis.Redis, payload: bytes, count: int) -> None:
-    """Push one payload so many times, as any producer does."""
-    for start in range(0, count, CHUNK):
-        client.lpush(QUEUE, *[payload] * min(CHUNK, count - start))
-
-
-def spread(figures: Sequence[float], unit: str = "") -> str:
-    """Say the median of some figures, and from where to where they go."""
-    middle = f"{statistics.median(figures):,.0f}{unit}"
-    return middle if len(figures) == 1 else f"{middle}  ({min(figures):,.0f} to {max(figures):,.0f})"
-
-
-def verdict(name: str, value: float, bar: float, unit: str, *, most: bool = False) -> dict[str, Any]:
-    """Print a figure beside its bar.
-
-    Args:
-        name: of the figure.
-        value: what was measured.
-        bar: what is asked for.
-        unit: of both.
-        most: the bar is an upper one.
-
-    Returns:
-        The same, for a report in JSON.
-    """
-    passed = value <= bar if most else value >= bar
-    side = "at most" if most else "at least"
-    print(f"{'ok  ' if passed else 'MISS'}  {name}: {value:.2f}{unit}, bar {side} {bar:g}{unit}")
-    return {"name": name, "value": value, "bar": bar, "most": most, "unit": unit, "passed": passed}
+def section(client: redis.Redis, name: str) -> dict[str, Any]:
+    """Return a section of Redis' INFO."""
+    return dict(client.info(name))

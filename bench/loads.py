@@ -1,145 +1,225 @@
-"""What multiworker is measured against: the bare protocol and the bare event loop, in two processes.
+"""The loads that every contender gets. Each function runs one contender once and returns its figures by name."""
 
-python loads.py bare          claim and acknowledge until the queue is empty, with nothing around it
-python loads.py wait          wait for single tasks and claim each, with nothing around it
-python loads.py ideal N       sleep N times in all, in as many coroutines as there would be permits
-"""
-
-import asyncio
-import importlib
-import importlib.util
+import math
 import os
-import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+import re
+import shutil
+import signal
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from bench import lib
+from bench.contenders import Contender
+from bench.push import CHUNK
+from bench.stand import PERMITS, PROCS, WIDE, Note, Stand, Workers
+from bench.work import BURN, NAP
 
-from bench.handlers import note_age
-from bench.lib import QUEUE
-from bench.meter import inherited
-from multiworker.worker import commands
-from multiworker.worker.commands import Command, StepReply
-from multiworker.worker.keys import Keys
-from multiworker.worker.scripts import SCRIPTS, script
-from multiworker.worker.settings import Settings
-
-PROCS = 2
-PERMITS = 20
-"""Tasks at once in each process; also how many the bare clients claim in one call."""
-NAP = 0.01
-"""Seconds."""
-
-
-def bare(number: int) -> None:
-    """Claim until nothing is left, and count what is claimed.
-
-    Args:
-        number: which of the two this is.
-    """
-    meter = inherited()
-    for reply in _steps(_client(), number):
-        if not reply.claims:
-            return
-        meter.count(len(reply.claims))
+BLOBS = 1_000
+"""Large payloads a second at most: this bounds what Redis must hold."""
+BURST = 1_000
+HELD = 8
+"""Tasks in flight when a process is killed."""
+FEWEST = 200
+_INSIDE_SCRIPT = re.compile(rb" \[\d+ lua\] ")
+_COMMAND = re.compile(rb'^\d+\.\d+ \[\d+ [^\]]*\] "')
 
 
-def move() -> None:
-    """Move what is in the queue to another list, one command an element."""
-    client = _client()
-    while client.lmove(QUEUE, "moved"):
-        pass
-
-
-def wait(number: int) -> None:
-    """Note how long ago each task was pushed, for ever.
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much of everything.
 
     Args:
-        number: which of the two this is.
+        seconds: that the measured part of a load should take, about.
+        spaced: single tasks that idle workers get.
+        settle: seconds in which workers come to rest.
+        window: seconds in which the commands of idle workers are counted.
+        verdict: seconds after a kill within which tasks must have started again; later is infinite.
+        backlog: tasks of the long queue.
+        stretch: tasks after which a child's memory is compared with that at the end.
     """
-    client = _client()
-    for reply in _steps(client, number):
-        for _, frame in reply.claims:
-            note_age(int(frame.rpartition(b":")[2].rstrip(b"}")))
-        _ask(client, commands.wait(Keys(QUEUE), 1.0))
+
+    seconds: float = 1.5
+    spaced: int = 100
+    settle: float = 2.0
+    window: float = 2.0
+    verdict: float = 5.0
+    backlog: int = 10_000_000
+    stretch: int = 1_000_000
 
 
-def _client() -> redis.Redis:
-    client = redis.Redis(unix_socket_path=os.environ["BENCH_SOCKET"], retry=Retry(NoBackoff(), 0), protocol=2)
-    for name in SCRIPTS:
-        client.script_load(script(name).text)
-    return client
+QUICK = Sizes(seconds=0.3, spaced=20, settle=1.0, window=1.0, verdict=3.0, backlog=100_000, stretch=20_000)
+Figures = dict[str, float]
+Load = Callable[[Stand, Contender, Sizes], Figures]
 
 
-def _ask(client: redis.Redis, command: Command) -> Any:
-    return client.execute_command(*command)  # type: ignore[no-untyped-call]
-
-
-def _steps(client: redis.Redis, number: int) -> Iterator[StepReply]:
-    """Step again and again; each call acknowledges what the one before it has brought."""
-    settings, keys, worker = Settings(), Keys(QUEUE), f"bare-{number}"
-    lease = round(settings.lease * 1000)
-    _ask(client, commands.register(keys, worker, lease))
-    done: list[str] = []
-    no = 0
-    while True:
-        no += 1
-        step = commands.step(
-            keys, worker, no, lease, PERMITS, done, [], largest=settings.max_payload, has_turn=False, others=0
-        )
-        reply = commands.parse_step(_ask(client, step))
-        done = [delivery for delivery, _ in reply.claims]
-        yield reply
-
-
-def ideal(naps: int) -> None:
-    """Sleep in as many coroutines as there would be permits, and count the naps.
+def count_of(contender: Contender, sizes: Sizes, most: float = math.inf, fewest: int = FEWEST) -> int:
+    """Return how many tasks last about as long as asked for.
 
     Args:
-        naps: of both processes.
+        contender: whose pace counts.
+        sizes: for how long.
+        most: tasks a second that are possible at all.
+        fewest: tasks, at least.
     """
-    meter = inherited()
-
-    async def nap(times: int) -> None:
-        for _ in range(times):
-            await asyncio.sleep(NAP)
-            meter.count()
-
-    async def main() -> None:
-        await asyncio.gather(*[nap(naps // PROCS // PERMITS) for _ in range(PERMITS)])
-
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main())
+    return max(fewest, round(min(contender.pace, most) * sizes.seconds))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Take uvloop if it is installed, as the workers do."""
-    if importlib.util.find_spec("uvloop") is None:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
-    return factory
+def patience_of(contender: Contender, tasks: int, most: float = math.inf) -> float:
+    """Return the seconds after which a contender counts as stuck: ten times what it should take, and its start."""
+    return 30 + 10 * tasks / min(contender.pace, most)
 
 
-def main() -> int:
-    """Fork the two processes and wait for them.
+def throughput(
+    stand: Stand,
+    contender: Contender,
+    task: str,
+    tasks: int,
+    patience: float,
+    *,
+    procs: int = PROCS,
+    permits: int = PERMITS,
+) -> tuple[float, float]:
+    """Run tasks that were pushed before the start.
 
     Returns:
-        The exit code.
+        Tasks a second, and the memory of all processes in MiB right after the measured part.
     """
-    loads: dict[str, Callable[[int], None]] = {
-        "bare": bare,
-        "wait": wait,
-        "ideal": lambda _: ideal(int(sys.argv[2])),
-    }
-    load = loads[sys.argv[1]]
-    for number in range(PROCS):
-        if os.fork() == 0:
-            load(number)
-            os._exit(0)
-    return max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(PROCS))
+    page = stand.page()
+    stand.push(contender, "many", task, tasks)
+    with stand.workers(contender, page, procs=procs, permits=permits) as workers:
+        figure = workers.rate(tasks, patience)
+        size = lib.memory(workers.pids())
+        workers.until_done(tasks, patience)
+    return figure, size
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def noop(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Do nothing, 2 x 20 at a time."""
+    tasks = count_of(contender, sizes)
+    figure, size = throughput(stand, contender, "noop", tasks, patience_of(contender, tasks))
+    return {"noop": figure, "memory_loaded": size}
+
+
+def wide(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Do nothing, 2 x 200 at a time."""
+    tasks = count_of(contender, sizes, fewest=FEWEST if contender.single else 4 * WIDE)
+    figure, _ = throughput(stand, contender, "noop", tasks, patience_of(contender, tasks), permits=WIDE)
+    return {"wide": figure}
+
+
+def nap(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Wait 10 ms, 2 x 20 at a time."""
+    most = PROCS * PERMITS / NAP
+    tasks = count_of(contender, sizes, most)
+    figure, _ = throughput(stand, contender, "nap", tasks, patience_of(contender, tasks, most))
+    return {"nap": figure}
+
+
+def burn(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Compute 1 ms, 2 x 20 at a time."""
+    most = PROCS / BURN
+    tasks = count_of(contender, sizes, most)
+    figure, _ = throughput(stand, contender, "burn", tasks, patience_of(contender, tasks, most))
+    return {"burn": figure}
+
+
+def blob(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Take 100 KiB, 2 x 20 at a time."""
+    tasks = count_of(contender, sizes, BLOBS)
+    figure, _ = throughput(stand, contender, "blob", tasks, patience_of(contender, tasks, BLOBS))
+    return {"blob": figure}
+
+
+def enqueue(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Send tasks that nobody takes."""
+    stand.page()
+    single = stand.push(contender, "one", "noop", count_of(contender, sizes, 2_000) + 1)
+    stand.page()
+    bulk = stand.push(contender, "many", "noop", count_of(contender, sizes, fewest=2 * CHUNK) + CHUNK)
+    return {"single": single.sent / single.seconds, "bulk": bulk.sent / bulk.seconds}
+
+
+def idle(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Start, come to rest, get single tasks, and then a burst."""
+    page = stand.page()
+    stand.push(contender, "one", "age", 1)
+    begun = time.monotonic_ns()
+    with stand.workers(contender, page) as workers:
+        (first,) = workers.until_noted(1, lib.PATIENCE)
+        time.sleep(sizes.settle)
+        figures = {"start": (first.at - begun) / 1e9, "memory": lib.memory(workers.pids())}
+        figures["commands"] = _commands(stand, sizes.window)
+        stand.push(contender, "spaced", "age", sizes.spaced)
+        notes = workers.until_noted(1 + sizes.spaced, lib.PATIENCE)
+        ages = sorted((note.at - note.data) / 1e6 for note in notes[1:])
+        figures |= {"p50": statistics.median(ages), "p99": percentile(ages, 0.99)}
+        burst = count_of(contender, sizes, BURST)
+        pushed = stand.push(contender, "many", "noop", burst)
+        done = workers.until_done(1 + sizes.spaced + burst, patience_of(contender, burst, BURST))
+        return figures | {"burst": burst / (done - pushed.began / 1e9)}
+
+
+def _commands(stand: Stand, window: float) -> float:
+    """Count the commands a second that Redis gets while nothing is to be done, without those inside scripts."""
+    seen = stand.directory / "monitor"
+    seen.unlink(missing_ok=True)
+    client = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if not client:
+        raise RuntimeError("neither redis-cli nor valkey-cli is on PATH")
+    with lib.running([client, "-s", str(stand.socket), "MONITOR"], seen) as process:
+        while not seen.stat().st_size:  # MONITOR answers OK first
+            time.sleep(0.01)
+        time.sleep(window)
+        process.terminate()
+        process.wait()
+    lines = [line for line in seen.read_bytes().splitlines() if _COMMAND.match(line)]
+    return sum(not _INSIDE_SCRIPT.search(line) for line in lines) / window
+
+
+def percentile(ascending: list[float], share: float) -> float:
+    """Return the value that this share of the values does not exceed."""
+    return ascending[max(0, math.ceil(len(ascending) * share) - 1)]
+
+
+def kill(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Kill a process that runs tasks, and wait for these to start again somewhere."""
+    page = stand.page()
+    stand.push(contender, "one", "hold", HELD)
+    flying = PROCS if contender.single else HELD
+    with stand.workers(contender, page, grace=0) as workers:
+        notes = workers.until_noted(flying, lib.PATIENCE)
+        ((victim, _),) = Counter(note.pid for note in notes).most_common(1)
+        lost = {note.data for note in notes if note.pid == victim}
+        killed = time.monotonic_ns()
+        os.kill(victim, signal.SIGKILL)
+        return {"restart": _restarted(workers, lost, victim, killed, sizes.verdict)}
+
+
+def _restarted(workers: Workers, lost: set[int], victim: int, killed: int, patience: float) -> float:
+    """Return the milliseconds until the last of some tasks has started again; infinite if one has not by then."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        again = first_again(workers.notes(), lost, victim, killed)
+        if len(again) == len(lost):
+            return (max(again.values()) - killed) / 1e6
+        time.sleep(0.02)
+    return math.inf
+
+
+def first_again(notes: list[Note], lost: set[int], victim: int, killed: int) -> dict[int, int]:
+    """Return when each of the killed process's tasks has started anew.
+
+    Args:
+        notes: all starts, in order.
+        lost: numbers of the tasks that the process ran.
+        victim: its process id.
+        killed: when, in monotonic nanoseconds.
+    """
+    again: dict[int, int] = {}
+    for note in notes:
+        if note.at > killed and note.pid != victim and note.data in lost:
+            again.setdefault(note.data, note.at)
+    return again

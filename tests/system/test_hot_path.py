@@ -16,4 +16,4 @@ def test_a_task_costs_no_more_instructions_than_on_record() -> None:
     figures = instructions.measure()
 
     # Then neither our Python nor our Lua has grown by more than 15 %
-    assert [bar for bar in instructions.judge(figures, sys.version_info[:2]) if not bar["passed"]] == []
+    assert [bar for bar in instructions.judge(figures, sys.version_info[:2]) if not bar.passed] == []
