@@ -100,7 +100,7 @@ def _socket() -> str:
 async def _timer(naps: int, permits: int) -> None:
     async def sleep(times: int) -> None:
         for _ in range(times):
-            await work.anap(work.NAP)
+            await work.ASYNC["nap"](work.NAP)
 
     await asyncio.gather(*[sleep(naps // PROCS // permits) for _ in range(permits)])
 

@@ -17,7 +17,7 @@ from bench.push import CHUNK
 from bench.stand import PERMITS, PROCS, WIDE, Note, Stand, Workers
 from bench.work import BURN, NAP
 
-BLOBS = 1_000
+BLOBS = 2_000
 """Large payloads a second at most: this bounds what Redis must hold."""
 BURST = 1_000
 HELD = 8

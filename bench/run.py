@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -170,6 +171,7 @@ def main() -> int:
         The exit code: 0 if all bars are met.
     """
     asked = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that whatever runs is ended
     run = Run()
     chosen = installed([contender for contender in CONTENDERS if contender.name in asked.contenders], run)
     versions = {one.name: environments.version(one.environment, one.package) for one in chosen}

@@ -8,7 +8,8 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from bench.meter import VARIABLE, inherited
 
@@ -92,13 +93,31 @@ def hold(number: int) -> None:
     time.sleep(HOLD)
 
 
-async def anap(seconds: float) -> None:
-    """Sleep, in an event loop."""
+async def _nap(seconds: float) -> None:
     await asyncio.sleep(seconds)
     _count()
 
 
-async def ahold(number: int) -> None:
-    """Note the start and stay, in an event loop."""
+async def _hold(number: int) -> None:
     _note(number)
     await asyncio.sleep(HOLD)
+
+
+def _awaited(function: Callable[[Any], None]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    async def task(data: Any) -> None:
+        function(data)
+
+    return task
+
+
+SYNC: dict[str, Callable[[Any], None]] = {
+    "noop": noop,
+    "nap": nap,
+    "burn": burn,
+    "blob": blob,
+    "age": age,
+    "hold": hold,
+}
+"""The tasks, by name, for queues that run functions in threads or processes of their own."""
+ASYNC = {name: _awaited(function) for name, function in SYNC.items()} | {"nap": _nap, "hold": _hold}
+"""The same for queues that run coroutines."""

@@ -1,12 +1,13 @@
 """arq. It polls twice a second by default and starts at most its permits in each poll: here it polls 100 times."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
+from arq.worker import func
 
 from bench import work
 
@@ -14,34 +15,17 @@ LOGS = {"version": 1, "disable_existing_loggers": False, "loggers": {"arq": {"le
 _pools: list[ArqRedis] = []
 
 
-async def noop(_context: Any, data: Any) -> None:
-    work.noop(data)
+def _task(function: Callable[[Any], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def task(_context: Any, data: Any) -> None:
+        await function(data)
 
-
-async def nap(_context: Any, data: Any) -> None:
-    await work.anap(data)
-
-
-async def burn(_context: Any, data: Any) -> None:
-    work.burn(data)
-
-
-async def blob(_context: Any, data: Any) -> None:
-    work.blob(data)
-
-
-async def age(_context: Any, data: Any) -> None:
-    work.age(data)
-
-
-async def hold(_context: Any, data: Any) -> None:
-    await work.ahold(data)
+    return task
 
 
 class WorkerSettings:
     """What `arq` reads."""
 
-    functions = (noop, nap, burn, blob, age, hold)
+    functions = tuple(func(_task(function), name=name) for name, function in work.ASYNC.items())
     redis_settings = RedisSettings.from_dsn(work.REDIS)
     max_jobs = work.PERMITS
     poll_delay = 0.01

@@ -13,7 +13,7 @@ app.conf.update(
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
 )
-TASKS = {name: app.task(name=name)(getattr(work, name)) for name in ("noop", "nap", "burn", "blob", "age", "hold")}
+TASKS = {name: app.task(name=name)(function) for name, function in work.SYNC.items()}
 
 
 def one(task: str, data: Any) -> None:

@@ -8,10 +8,7 @@ from dramatiq.brokers.redis import RedisBroker
 from bench import work
 
 dramatiq.set_broker(RedisBroker(url=f"{work.REDIS}?max_connections={work.CONNECTIONS}"))
-ACTORS = {
-    name: dramatiq.actor(actor_name=name)(getattr(work, name))
-    for name in ("noop", "nap", "burn", "blob", "age", "hold")
-}
+ACTORS = {name: dramatiq.actor(actor_name=name)(function) for name, function in work.SYNC.items()}
 
 
 def one(task: str, data: Any) -> None:

@@ -7,7 +7,7 @@ from huey import RedisHuey
 from bench import work
 
 huey = RedisHuey("bench", url=f"{work.REDIS}?max_connections={work.CONNECTIONS}", results=False)
-TASKS = {name: huey.task(name=name)(getattr(work, name)) for name in ("noop", "nap", "burn", "blob", "age", "hold")}
+TASKS = {name: huey.task(name=name)(function) for name, function in work.SYNC.items()}
 
 
 def one(task: str, data: Any) -> None:

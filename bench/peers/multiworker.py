@@ -2,38 +2,15 @@
 
 from typing import Any
 
-from bench import work
+from bench.work import ASYNC
 from multiworker import enqueue, enqueue_many, handler
 
-
-@handler("noop")
-async def noop(data: Any) -> None:
-    work.noop(data)
-
-
-@handler("nap")
-async def nap(data: Any) -> None:
-    await work.anap(data)
-
-
-@handler("burn")
-async def burn(data: Any) -> None:
-    work.burn(data)
-
-
-@handler("blob")
-async def blob(data: Any) -> None:
-    work.blob(data)
-
-
-@handler("age")
-async def age(data: Any) -> None:
-    work.age(data)
-
-
-@handler("hold")
-async def hold(data: Any) -> None:
-    await work.ahold(data)
+noop = handler("noop")(ASYNC["noop"])
+nap = handler("nap")(ASYNC["nap"])
+burn = handler("burn")(ASYNC["burn"])
+blob = handler("blob")(ASYNC["blob"])
+age = handler("age")(ASYNC["age"])
+hold = handler("hold")(ASYNC["hold"])
 
 
 def one(task: str, data: Any) -> None:

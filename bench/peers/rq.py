@@ -12,9 +12,9 @@ _queue = Queue(connection=Redis.from_url(work.REDIS))
 
 
 def one(task: str, data: Any) -> None:
-    _queue.enqueue(getattr(work, task), data, result_ttl=0)
+    _queue.enqueue(work.SYNC[task], data, result_ttl=0)
 
 
 def many(task: str, chunk: list[Any]) -> None:
-    function = getattr(work, task)
+    function = work.SYNC[task]
     _queue.enqueue_many([Queue.prepare_data(function, (data,), result_ttl=0) for data in chunk])

@@ -1,7 +1,7 @@
 """SAQ. Results are off."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,31 +13,15 @@ from bench import work
 queue = RedisQueue(Redis.from_url(work.REDIS))
 
 
-async def noop(_context: Any, *, data: Any) -> None:
-    work.noop(data)
+def _task(function: Callable[[Any], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def task(_context: Any, data: Any) -> None:
+        await function(data)
+
+    return task
 
 
-async def nap(_context: Any, *, data: Any) -> None:
-    await work.anap(data)
-
-
-async def burn(_context: Any, *, data: Any) -> None:
-    work.burn(data)
-
-
-async def blob(_context: Any, *, data: Any) -> None:
-    work.blob(data)
-
-
-async def age(_context: Any, *, data: Any) -> None:
-    work.age(data)
-
-
-async def hold(_context: Any, *, data: Any) -> None:
-    await work.ahold(data)
-
-
-settings = {"queue": queue, "functions": [noop, nap, burn, blob, age, hold], "concurrency": work.PERMITS}
+FUNCTIONS = [(name, _task(function)) for name, function in work.ASYNC.items()]
+settings = {"queue": queue, "functions": FUNCTIONS, "concurrency": work.PERMITS}
 """What `saq` reads."""
 
 

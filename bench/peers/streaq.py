@@ -10,38 +10,7 @@ from bench import work
 
 worker = Worker(redis_url=work.REDIS, concurrency=work.PERMITS, anyio_kwargs={"use_uvloop": True})
 
-
-@worker.task(silent=True, ttl=0)
-async def noop(data: Any) -> None:
-    work.noop(data)
-
-
-@worker.task(silent=True, ttl=0)
-async def nap(data: Any) -> None:
-    await work.anap(data)
-
-
-@worker.task(silent=True, ttl=0)
-async def burn(data: Any) -> None:
-    work.burn(data)
-
-
-@worker.task(silent=True, ttl=0)
-async def blob(data: Any) -> None:
-    work.blob(data)
-
-
-@worker.task(silent=True, ttl=0)
-async def age(data: Any) -> None:
-    work.age(data)
-
-
-@worker.task(silent=True, ttl=0)
-async def hold(data: Any) -> None:
-    await work.ahold(data)
-
-
-TASKS = {"noop": noop, "nap": nap, "burn": burn, "blob": blob, "age": age, "hold": hold}
+TASKS = {name: worker.task(name=name, silent=True, ttl=0)(function) for name, function in work.ASYNC.items()}
 
 
 @asynccontextmanager

@@ -13,38 +13,7 @@ from bench import work
 BROKERS = {"list": ListQueueBroker, "stream": RedisStreamBroker}
 broker = BROKERS[os.environ["BENCH_BROKER"]](work.REDIS, max_connection_pool_size=work.CONNECTIONS)
 
-
-@broker.task
-async def noop(data: Any) -> None:
-    work.noop(data)
-
-
-@broker.task
-async def nap(data: Any) -> None:
-    await work.anap(data)
-
-
-@broker.task
-async def burn(data: Any) -> None:
-    work.burn(data)
-
-
-@broker.task
-async def blob(data: Any) -> None:
-    work.blob(data)
-
-
-@broker.task
-async def age(data: Any) -> None:
-    work.age(data)
-
-
-@broker.task
-async def hold(data: Any) -> None:
-    await work.ahold(data)
-
-
-TASKS = {"noop": noop, "nap": nap, "burn": burn, "blob": blob, "age": age, "hold": hold}
+TASKS = {name: broker.task(task_name=name)(function) for name, function in work.ASYNC.items()}
 
 
 @asynccontextmanager
