@@ -72,7 +72,7 @@ CONTENDERS = (
         keeps=True,
         delivery="at least once, almost",
         after_kill="run again after 1 h; lost in a window between BRPOP and the record of it",
-        pace=1_600,
+        pace=3_500,
         note="acks_late; thread pool; no gossip, mingle, heartbeat",
     ),
     Contender(
@@ -83,7 +83,7 @@ CONTENDERS = (
         keeps=True,
         delivery="kept, as failed",
         after_kill="filed as failed at once; run again only with Retry",
-        pace=150,
+        pace=180,
         single=True,
         note="forks for each task, one at a time in a process",
     ),
@@ -95,7 +95,7 @@ CONTENDERS = (
         keeps=True,
         delivery="at least once",
         after_kill="run again after 60 s or much later; all processes stop",
-        pace=6_000,
+        pace=10_000,
         note="threads",
     ),
     Contender(
@@ -108,7 +108,7 @@ CONTENDERS = (
         keeps=True,
         delivery="at least once",
         after_kill="run again after 310 s",
-        pace=3_000,
+        pace=3_300,
         note="polls every 10 ms instead of 500",
     ),
     Contender(
@@ -120,7 +120,7 @@ CONTENDERS = (
         keeps=True,
         delivery="kept, as aborted",
         after_kill="aborted within 70 s; run again only with more than one attempt",
-        pace=2_500,
+        pace=5_500,
     ),
     Contender(
         name="TaskIQ list",
@@ -131,7 +131,7 @@ CONTENDERS = (
         keeps=False,
         delivery="at most once",
         after_kill="lost",
-        pace=8_000,
+        pace=9_500,
         note="no parsing of arguments",
     ),
     Contender(
@@ -143,7 +143,7 @@ CONTENDERS = (
         keeps=True,
         delivery="at least once",
         after_kill="run again after 10 min, once something new comes",
-        pace=8_000,
+        pace=9_500,
         note="no parsing of arguments",
     ),
     Contender(
@@ -158,7 +158,7 @@ CONTENDERS = (
         keeps=False,
         delivery="at most once",
         after_kill="lost",
-        pace=8_000,
+        pace=13_000,
         note="threads",
     ),
     Contender(
@@ -169,7 +169,7 @@ CONTENDERS = (
         keeps=True,
         delivery="at least once",
         after_kill="run again after 60 to 120 s",
-        pace=3_000,
+        pace=3_500,
         note="uvloop",
     ),
 )

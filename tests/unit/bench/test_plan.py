@@ -77,7 +77,7 @@ def test_every_peer_is_pinned(contender: Contender) -> None:
 def test_a_load_is_as_large_as_the_pace_of_its_contender_and_the_load_allow() -> None:
     sizes = loads.Sizes(seconds=2.0)
 
-    assert loads.count_of(named("arq"), sizes) == 6_000
+    assert loads.count_of(named("arq"), sizes) == 2 * named("arq").pace
     assert loads.count_of(named(US), sizes, 4_000) == 8_000
     assert loads.count_of(named("RQ"), sizes, 10) == loads.FEWEST
 
