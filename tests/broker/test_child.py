@@ -231,17 +231,6 @@ def test_a_handler_that_does_not_import_is_a_wrong_configuration(
     assert all("\n" not in record.getMessage() for record in caplog.records if record.levelname == "ERROR")
 
 
-def test_a_django_settings_module_that_does_not_import_is_one_too(
-    board: Scoreboard, redis_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "")
-    index = board.free_record()
-    assert index is not None
-    settings = Settings(redis=redis_url, settings="no_such_settings_module")
-    assert run_child(settings, board, index, os.getppid(), first=True) == Exit.CONFIG
-    assert "--settings no_such_settings_module" in caplog.text
-
-
 def test_a_child_in_a_process_of_its_own(redis_server: RedisServer, redis_client: redis.Redis) -> None:
     """The whole way of a forked child: import, connect, consume, drain on TERM."""
     directory = Path(tempfile.mkdtemp(prefix="mw-"))
