@@ -17,11 +17,11 @@ BACKEND = "../multiworker/django/backend.py"
 SENDERS = {
     "worker": ("broker.py", "results.py", *PRODUCER),
     "producer": PRODUCER,
-    "operator": ("operate.py",),
+    "operator": ("operate.py", "search.py", "watch.py"),
     "django": (BACKEND, *PRODUCER),
 }
 """Which modules build the commands of each user; a handler may send tasks as well."""
-INDIRECT = {"letters": {"XRANGE", "XREVRANGE"}}
+INDIRECT = {"letters": {"XRANGE", "XREVRANGE"}, "search": {"XRANGE", "XREVRANGE"}}
 """Commands that a script calls by a variable."""
 _CALL = re.compile(r"\bcall\('([A-Z]+)'")
 _FUNCTION = re.compile(r"^local function (\w+)\(.*?^end$", re.MULTILINE | re.DOTALL)

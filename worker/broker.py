@@ -38,7 +38,7 @@ class Broker:
         """For register, step and reconcile."""
         self._waits = Wire(settings.redis)
         self._duties = FreshWire(settings.redis)
-        """For recover, upkeep and drained."""
+        """For recover, upkeep, drained and cards."""
         self._no = 0
         self.wait_refused = False
         """Redis refused the last step's wait, as it does when memory is full: it did not wait at all."""
@@ -186,6 +186,18 @@ class Broker:
             RedisUnavailable: Redis did not answer, or refused.
         """
         return bool(await self._duties.ask(commands.drained(self._keys)) == 1)
+
+    async def publish(self, card: bytes, counts: Iterable[tuple[str, int]]) -> None:
+        """Leave this worker's card, and add to the counts of this minute.
+
+        Args:
+            card: JSON; empty takes the card away.
+            counts: what has ended since the last card, as Tally.counts() says it.
+
+        Raises:
+            RedisUnavailable: Redis did not answer, or refused.
+        """
+        await self._duties.ask(commands.card(self._keys, self.worker, card, counts))
 
     async def hash_oversized(self, task_id: str) -> str:
         """Read an element that is too large to travel piece by piece.

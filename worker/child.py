@@ -8,16 +8,17 @@ import os
 import random
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable
 
 from multiworker.worker.backoff import exponential
 from multiworker.worker.broker import Broker
+from multiworker.worker.card import Cards
 from multiworker.worker.commands import Recovered
 from multiworker.worker.consumer import Consumer
 from multiworker.worker.errors import Exit, Fenced, RedisUnavailable
 from multiworker.worker.executor import Executor
+from multiworker.worker.host import host_name
 from multiworker.worker.lane import Lane
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.limits import Limits
@@ -42,8 +43,7 @@ FAREWELL = 0.5
 
 def worker_id() -> str:
     """Draw a worker's id: host for people, random bits for uniqueness; drawn after fork and never used again."""
-    host = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in socket.gethostname())
-    return f"{host[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
+    return f"{host_name()}-{os.getpid()}-{secrets.token_hex(8)}"
 
 
 class Child:
@@ -79,6 +79,7 @@ class Child:
         self._lanes = [Lane(Broker(queue, settings), self._ledger) for queue in settings.queue]
         self._consumer = Consumer(self._lanes, self._executor, settings, self._report, self._quota)
         self._upkeep = Upkeep([lane.broker for lane in self._lanes], board, self._tell_parent)
+        self._cards = Cards(self._lanes, record, settings, parent)
         self._limits = Limits(settings)
 
     async def live(self, *, first: bool) -> int:
@@ -90,17 +91,18 @@ class Child:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGURG, self._look)
-        beats = asyncio.ensure_future(self._beat())
-        duties: asyncio.Future[None] | None = None
+        beside = [asyncio.ensure_future(self._beat())]
         try:
             if not await self._connect(time.monotonic() + self._settings.redis_wait if first else None):
                 return Exit.OK if self._stop.is_set() else Exit.UNAVAILABLE
-            duties = asyncio.ensure_future(self._upkeep.run())
-            return await self._consume()
+            beside += [asyncio.ensure_future(self._upkeep.run()), asyncio.ensure_future(self._cards.run())]
+            code = await self._consume()
+            if self._record[Word.STATE] == State.SETTLED:  # else Redis does not answer, or tasks still run
+                await self._cards.withdraw()
+            return code
         finally:
-            for task in (beats, duties):
-                if task:
-                    task.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _connect(self, deadline: float | None) -> bool:
         """Register with every queue, and give back what dead siblings hold.
@@ -153,6 +155,7 @@ class Child:
         calm = asyncio.ensure_future(self._consumer.calm.wait())
         await asyncio.wait([consuming, calm], timeout=CALM, return_when=asyncio.FIRST_COMPLETED)
         self._record[Word.STATE] = State.DRAIN
+        self._cards.renew()
         await asyncio.wait([consuming], timeout=self._settings.grace)
         fenced = consuming.done() and isinstance(consuming.exception(), Fenced)
         await self._end_tasks()
@@ -234,6 +237,7 @@ class Child:
         if quiet != self._quiet:
             self._quiet = quiet
             log.info("quiet: takes nothing more" if quiet else "takes tasks again")
+            self._cards.renew()
             self._consumer.hush(quiet=quiet)
 
     def _look(self) -> None:

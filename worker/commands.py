@@ -22,6 +22,10 @@ OUTAGE_MS, SHORTEST_OUTAGE_MS = 15_000, 300
 within these bounds. It must be less than the lease, or an outage could end all leases without being noticed."""
 CONFIRM_MS = 1000
 """How long replicas may take to confirm a push; well below the time in which Redis has to answer."""
+CARD_MS = 15_000
+"""How long a card stays that nobody renews."""
+MINUTE_MS = 3_900_000
+"""How long the counts of a minute stay: an hour, and some more, so that the last hour is whole."""
 TURN_MS = 30_000
 """How long one worker takes nothing new, to run empty for a suspect."""
 
@@ -334,3 +338,52 @@ def requeue(keys: Keys, entries: Iterable[str]) -> Command:
 def discard(keys: Keys, entries: Iterable[str]) -> Command:
     """See lua/discard.lua."""
     return evalsha("discard", keys.of_worker(""), *entries)
+
+
+def card(keys: Keys, worker: str, text: bytes, counts: Iterable[tuple[str, int]]) -> Command:
+    """See lua/card.lua."""
+    pairs = [argument for count in counts for argument in count]
+    return evalsha("card", keys.of_worker(""), worker, text, CARD_MS if text else 0, MINUTE_MS, *pairs)
+
+
+def cards(keys: Keys, most: int) -> Command:
+    """See lua/cards.lua."""
+    return evalsha("cards", keys.of_worker(""), most)
+
+
+def pulse(keys: Keys, minutes: int, cut: int) -> Command:
+    """See lua/pulse.lua."""
+    return evalsha("pulse", keys.of_worker(""), minutes, cut)
+
+
+def search(
+    keys: Keys, span: tuple[str, str, bool], limits: tuple[int, int, int, int], wanted: Sequence[str]
+) -> Command:
+    """See lua/search.lua.
+
+    Args:
+        keys: of the queue.
+        span: where to begin, where to end, newest first.
+        limits: letters to find, letters to look at, bytes to look at, bytes to show of each.
+        wanted: reason, text in the payload, id.
+    """
+    first, last, newest = span
+    count, most, size, cut = limits
+    return evalsha("search", keys.of_worker(""), first, last, int(newest), count, most, size, *wanted, cut)
+
+
+def delayed(keys: Keys, at: tuple[int, int], count: int, cut: int) -> Command:
+    """See lua/delayed.lua."""
+    return evalsha("delayed", keys.of_worker(""), *at, count, cut)
+
+
+def find(keys: Keys, task_id: str, text: str, limits: tuple[int, int, int, int]) -> Command:
+    """See lua/find.lua.
+
+    Args:
+        keys: of the queue.
+        task_id: the task's id.
+        text: the same in JSON.
+        limits: elements to look at in each place, bytes to look at, tasks to show, bytes to show of each.
+    """
+    return evalsha("find", keys.of_worker(""), task_id, text, *limits)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 
 from multiworker.worker.burial import Burials, log_failure
 from multiworker.worker.errors import RedisUnavailable, Stale
@@ -22,6 +23,8 @@ log = logging.getLogger("multiworker.worker")
 
 RENEW = 5.0
 """Seconds between two renewals of the lease at the latest; a ninth of the default lease."""
+QUICK = 0.001
+"""Seconds below which runs are not told apart by how long they took."""
 SHORTEST_WAIT = 0.005
 """Seconds; Redis takes a wait of 0 for one without end, and rounds to 1 ms."""
 
@@ -235,13 +238,24 @@ class Consumer:
                 self._burials.bury(lane, delivery, *run)
         self._runner.start(runs)
 
-    def _ended(self, run: Run, outcome: Outcome) -> None:
+    def _ended(self, run: Run, outcome: Outcome) -> float:
+        """Have the next step settle a run.
+
+        Returns:
+            Monotonic seconds of its end.
+        """
+        now = monotonic()
         if run is self._alone:
             self._alone = None
             self._wake.set()
         lane = self._by_queue[run.queue]
         if lane.running.pop(run.delivery, None) is None:
-            return  # it was dropped while it ran: it is not ours to settle
+            return now  # it was dropped while it ran: it is not ours to settle
+        took = now - run.started
+        if took < QUICK:  # few instructions where they matter
+            lane.tally.quick += 1
+        else:
+            lane.tally.latencies[int(1000 * took).bit_length()] += 1
         if outcome is DONE:
             lane.acks.append(run.delivery)
         elif outcome is GIVEN_BACK:
@@ -250,6 +264,7 @@ class Consumer:
             lane.settle(run.delivery, outcome)
             log_failure(run.describe(), outcome)
         self._wake.set()
+        return now
 
     async def _mend(self, lane: Lane) -> None:
         """Reconcile, if it is time to try; the tasks go on meanwhile, and what ends is kept."""

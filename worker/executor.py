@@ -44,6 +44,7 @@ class Run(msgspec.Struct, eq=False):
         task: the asyncio task, while it runs.
         dropped: it is not ours any more, and nothing is recorded of it.
         observed: what its handler's observer keeps of it.
+        started: monotonic seconds at which its handler was called; 0 before.
     """
 
     delivery: str
@@ -57,6 +58,7 @@ class Run(msgspec.Struct, eq=False):
     task: "asyncio.Task[None] | None" = None
     dropped: bool = False
     observed: Any = None
+    started: float = 0.0
 
     @property
     def label(self) -> str:
@@ -125,7 +127,7 @@ class Executor:
             return parse_frame(raw), Dead(Reason.NO_HANDLER, "no handler for this type", f"no handler for {kind!r}")
         return Run(delivery, raw, queue, handler, kind, task, handler.max_attempts or self._max_attempts, alone)
 
-    async def execute(self, run: Run, overran: Callable[[Run, Outcome], None]) -> Outcome:
+    async def execute(self, run: Run, overran: Callable[[Run, Outcome], object]) -> Outcome:
         """Run a task in the calling asyncio task, whose context is its own.
 
         Args:
@@ -147,7 +149,7 @@ class Executor:
             return self.failed(run, error)
         return DONE
 
-    async def _call(self, run: Run, overran: Callable[[Run, Outcome], None]) -> Any:
+    async def _call(self, run: Run, overran: Callable[[Run, Outcome], object]) -> Any:
         """Return what the handler returns."""
         handler = run.handler
         argument = run.payload if handler.whole else run.payload.get("data")
@@ -163,7 +165,7 @@ class Executor:
             if alarm:
                 alarm.cancel()
 
-    async def _observed(self, run: Run, observer: Observer, overran: Callable[[Run, Outcome], None]) -> Outcome:
+    async def _observed(self, run: Run, observer: Observer, overran: Callable[[Run, Outcome], object]) -> Outcome:
         """Run a task whose results are recorded: what it returns here may be acknowledged, for it is on record."""
         records = self._records[run.queue]
         try:
@@ -192,7 +194,9 @@ class Executor:
             return RetryIn(0.0, describe(trouble))  # which finds out, and ends at once if it is
         return outcome
 
-    def _overran(self, observer: Observer, overran: Callable[[Run, Outcome], None], run: Run, outcome: Outcome) -> None:
+    def _overran(
+        self, observer: Observer, overran: Callable[[Run, Outcome], object], run: Run, outcome: Outcome
+    ) -> None:
         """Have the end of a run that does not end recorded, too, before it is settled."""
 
         async def end() -> None:
@@ -203,7 +207,7 @@ class Executor:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    def _alarm(self, timeout: float, run: Run, overran: Callable[[Run, Outcome], None]) -> asyncio.TimerHandle:
+    def _alarm(self, timeout: float, run: Run, overran: Callable[[Run, Outcome], object]) -> asyncio.TimerHandle:
         def give_up() -> None:
             self.runaways += 1
             error = HandlerTimeout(f"it went on for {self._patience:g} s after its timeout of {timeout:g} s")

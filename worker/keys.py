@@ -107,6 +107,14 @@ class Keys:
         """ZSET with a TTL: id -> when its result expires, in ms; only results that have ended."""
         return f"{self.prefix}:results"
 
+    def card(self, worker: str) -> str:
+        """STRING for 15 s: who a worker is, how it fares and what it runs, in its own words."""
+        return f"{self.prefix}:card:{worker}"
+
+    def minute(self, number: int) -> str:
+        """HASH for an hour: what ended in a minute of Redis TIME, counted from the epoch."""
+        return f"{self.prefix}:minute:{number}"
+
     def of_worker(self, worker: str) -> tuple[str, ...]:
         """Return the KEYS of every script, in the order of lua/prelude.lua; worker may be empty."""
         return _of_worker(self, worker)

@@ -10,7 +10,7 @@ from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Settle, StepReply
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.executor import Run
-from multiworker.worker.ledger import Ledger
+from multiworker.worker.ledger import Ledger, Tally
 from multiworker.worker.outcome import Dead, RetryIn
 
 log = logging.getLogger("multiworker.worker")
@@ -29,6 +29,8 @@ class Lane:
     ledger: Ledger
     running: dict[str, Run] = field(default_factory=dict)
     """Delivery id -> run that has not ended."""
+    tally: Tally = field(default_factory=Tally)
+    """What ended lately, for the next card."""
     abandoned: list[str] = field(default_factory=list)
     """Deliveries whose run was cancelled because the child leaves; still held, for others to run."""
     hashing: set[str] = field(default_factory=set)
@@ -137,7 +139,9 @@ class Lane:
         gone, unknown = await self.broker.reconcile([*self.running, *self.abandoned, *self.hashing, *sent, *unsent])
         self.broken = False
         # Critical section: a delivery that is gone and was sent was carried out; one that is still held was not.
-        self.ledger.done += sum(delivery in gone for delivery in self.sent_acks)
+        done = sum(delivery in gone for delivery in self.sent_acks)
+        self.ledger.done += done
+        self.tally.done += done
         for settle in self.sent_settles:
             if settle.delivery in gone:
                 self._book(settle)
@@ -153,6 +157,8 @@ class Lane:
         ledger.claimed += len(reply.claims) + reply.buried
         ledger.dead += reply.buried
         ledger.done += reply.acknowledged
+        self.tally.dead += reply.buried
+        self.tally.done += reply.acknowledged
         missing = len(self.sent_acks) - reply.acknowledged + len(reply.missing)
         if missing:
             ledger.given_back += missing
@@ -165,8 +171,10 @@ class Lane:
     def _book(self, settle: Settle) -> None:
         if settle.kind == "retry":
             self.ledger.retried += 1
+            self.tally.retried += 1
         else:
             self.ledger.dead += 1
+            self.tally.dead += 1
 
     def _drop(self, lost: set[str]) -> None:
         """Stop runs that Redis holds for this worker no longer; only a foreign hand can cause that."""

@@ -1,11 +1,14 @@
 """One child's books."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from multiworker.worker.commands import Recovered
 from multiworker.worker.scoreboard import Record
 from multiworker.worker.words import Word
+
+BUCKETS = 48
+"""Latencies that are told apart; the last one is some thousand years, so that no run is too long for them."""
 
 
 @dataclass(slots=True)
@@ -50,3 +53,28 @@ class Ledger:
         record[Word.DEAD] = self.dead
         record[Word.GIVEN_BACK] = self.given_back
         record[Word.IN_FLIGHT] = held
+
+
+@dataclass(slots=True)
+class Tally:
+    """What ended in one queue since the last card told of it.
+
+    Args:
+        done: acknowledged, confirmed.
+        retried: put off for another attempt, confirmed.
+        dead: dead-lettered, confirmed.
+        quick: runs that took less than 1 ms.
+        latencies: the others by how long they took: the nth took less than 2^n ms, and the one before it did not.
+    """
+
+    done: int = 0
+    retried: int = 0
+    dead: int = 0
+    quick: int = 0
+    latencies: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+
+    def counts(self) -> list[tuple[str, int]]:
+        """Return the fields of a minute that are not 0, as lua/card.lua has them."""
+        buckets = [(f"l{number}", count) for number, count in enumerate(self.latencies)]
+        named = [("done", self.done), ("retried", self.retried), ("dead", self.dead), ("l0", self.quick), *buckets]
+        return [(name, count) for name, count in named if count]

@@ -1,9 +1,9 @@
 """When a child is due for replacement."""
 
 import random
-import resource
 import time
 
+from multiworker.worker.host import resident_bytes
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.settings import Settings
 
@@ -27,10 +27,4 @@ class Limits:
             return True
         if self._age_ends and time.monotonic() >= self._age_ends:
             return True
-        return bool(self._memory and _resident_bytes() >= self._memory)
-
-
-def _resident_bytes() -> int:
-    """Return this process's resident set, in bytes, from /proc/self/statm (proc(5): the second number, in pages)."""
-    with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123
-        return int(statm.read().split()[1]) * resource.getpagesize()
+        return bool(self._memory and resident_bytes() >= self._memory)

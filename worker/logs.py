@@ -28,7 +28,17 @@ def one_line(text: object) -> str:
     Returns:
         The text with such characters written as escapes, cut at MAX_LINE characters.
     """
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text)[:MAX_LINE])[:MAX_LINE]
+    return visible(str(text)[:MAX_LINE])[:MAX_LINE]
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Return a text with line breaks, terminal escapes, bidirectional marks and the like written as escapes.
+
+    Args:
+        text: any.
+        keep: such characters that stay as they are.
+    """
+    return _CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 
 
 def without_secrets(text: object) -> str:

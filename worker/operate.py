@@ -212,7 +212,7 @@ class Operator:
 
     def letter(self, entry: str) -> Letter | None:
         """Return a dead letter with its whole payload, or None if there is none of that name."""
-        if not _is_entry(entry):
+        if not is_entry(entry):
             return None
         page = self._page(entry, entry, newest=False, count=1, cut=WHOLE)
         return page[0] if page else None
@@ -253,13 +253,13 @@ class Operator:
     def _page(self, first: str, last: str, *, newest: bool, count: int, cut: int) -> list[Letter]:
         command = commands.letters(self._keys, first, last, newest=newest, count=count, size=PAGE_BYTES, cut=cut)
         reply = self._ask(command)
-        return [_letter(entry, fields) for entry, fields in zip(reply[::2], reply[1::2], strict=True)]
+        return [read_letter(entry, fields) for entry, fields in zip(reply[::2], reply[1::2], strict=True)]
 
     def _handle(self, build: Callable[[Keys, Iterable[str]], Command], entries: Sequence[str]) -> Handled:
         handled = Handled([], [], [])
         lists = {b"OK": handled.done, b"GONE": handled.gone, b"CUT": handled.cut}
-        handled.gone.extend(entry for entry in entries if not _is_entry(entry))
-        known = [entry for entry in entries if _is_entry(entry)]
+        handled.gone.extend(entry for entry in entries if not is_entry(entry))
+        known = [entry for entry in entries if is_entry(entry)]
         for start in range(0, len(known), PAGE):
             chunk = known[start : start + PAGE]
             for entry, status in zip(chunk, self._ask(build(self._keys, chunk)), strict=True):
@@ -267,12 +267,12 @@ class Operator:
         return handled
 
 
-def _is_entry(text: str) -> bool:
+def is_entry(text: str) -> bool:
     """Tell whether a text can be an id of a Redis stream, in full."""
     return bool(_ENTRY.fullmatch(text)) and all(int(part) < 2**64 for part in text.split("-"))
 
 
-def _letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
+def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
     """Read a dead letter; also one that somebody else wrote, with fields missing."""
     field = dict(zip(fields[::2], fields[1::2], strict=True))
     texts = {name: field.get(name.encode(), b"").decode("utf-8", "replace") for name in _TEXTS}

@@ -8,6 +8,7 @@ there. As soon as one waits, all that have not begun get tasks of their own.
 import asyncio
 import contextvars
 from collections.abc import Callable
+from time import monotonic
 
 from multiworker.worker.context import CURRENT
 from multiworker.worker.executor import Executor, Run
@@ -19,10 +20,10 @@ class Runner:
 
     Args:
         executor: turns a run into its outcome.
-        ended: called with each run and its outcome.
+        ended: called with each run and its outcome; returns the monotonic seconds of its end.
     """
 
-    def __init__(self, executor: Executor, ended: Callable[[Run, Outcome], None]) -> None:
+    def __init__(self, executor: Executor, ended: Callable[[Run, Outcome], float]) -> None:
         self._executor = executor
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -46,14 +47,16 @@ class Runner:
         CURRENT.set(None)
         clean = contextvars.copy_context()
         spread = self._loop.call_soon(self._spread, runs, clean)  # comes to its turn if this task waits
+        now = monotonic()
         while runs:
             run = runs.pop()
             run.task = task
+            run.started = now
             try:
                 outcome = await self._executor.execute(run, self._ended)
             except GeneratorExit as error:  # thrown by a future, it closes all coroutines on its way but this one
                 outcome = self._executor.failed(run, error)
-            self._ended(run, outcome)
+            now = self._ended(run, outcome)
             CURRENT.set(None)
             if contextvars.copy_context() != clean or (task and task.cancelling()):
                 self._spread(runs, clean)  # this one has left a trace that the others must not see
@@ -65,6 +68,7 @@ class Runner:
             run.task = self._loop.create_task(self._apart(run), context=clean.copy())
 
     async def _apart(self, run: Run) -> None:
+        run.started = monotonic()
         try:
             outcome = await self._executor.execute(run, self._ended)
         except GeneratorExit as error:  # as above

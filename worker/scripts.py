@@ -9,6 +9,7 @@ SCRIPTS = (
     *("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule"),
     *("expect", "record"),
     *("depths", "peek", "purge", "letters", "requeue", "discard"),
+    *("card", "cards", "pulse", "search", "delayed", "find"),
 )
 """The names of all scripts."""
 _FOLDER = Path(__file__).with_name("lua")

@@ -18,7 +18,8 @@ from tests.fix_redis import RedisServer
 from tests.proxy import Proxy
 
 ROLES = ("worker", "producer", "pusher", "operator")
-USERS = {"test_client": "producer", "test_cli": "operator", "test_operate": "operator", "test_connections": ""}
+USERS = {"test_client": "producer", "test_connections": ""}
+USERS |= dict.fromkeys(("test_cli", "test_operate", "test_search", "test_watch"), "operator")
 """Test file -> the Redis user of what it tests, if not a worker; connections are tried with commands of all kinds."""
 QUEUES = ("async_tasks", "jobs", "other", "others", "later", "filed", "q0", "q1", "q2")
 """Lists that these users may use."""
@@ -67,6 +68,14 @@ def redis_url(redis_server: RedisServer, redis_client: redis.Redis, login: str) 
 def as_worker(redis_server: RedisServer, redis_client: redis.Redis, users: Mapping[str, str]) -> Iterator[Ask]:
     """Sends commands as a worker does, where the code under test is another user."""
     client = Client(f"unix://{users['worker']}{redis_server.socket}")
+    yield client.ask
+    client.close()
+
+
+@pytest.fixture
+def as_operator(redis_server: RedisServer, redis_client: redis.Redis, users: Mapping[str, str]) -> Iterator[Ask]:
+    """Sends commands as an operator does, where the code under test is a worker."""
+    client = Client(f"unix://{users['operator']}{redis_server.socket}")
     yield client.ask
     client.close()
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from multiworker.worker import limits
+from multiworker.worker.host import resident_bytes
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.limits import Limits
 from multiworker.worker.settings import MIB, Settings
@@ -38,7 +38,7 @@ def test_a_child_is_due_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_child_is_due_when_it_has_grown() -> None:
     assert Limits(Settings(max_memory_per_child=MIB)).reached(Ledger())
-    grown = limits._resident_bytes() + 64 * MIB
+    grown = resident_bytes() + 64 * MIB
     child = Limits(Settings(max_memory_per_child=int(grown / 0.9) + 1))
     assert not child.reached(Ledger())
     ballast = bytearray(b"x") * (160 * MIB)

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,12 +41,13 @@ class Rig:
         await asyncio.wait_for(self._all_ended.wait(), 30)
         return dict(self.ended)
 
-    def _end(self, run: Run, outcome: Outcome) -> None:
+    def _end(self, run: Run, outcome: Outcome) -> float:
         self.ended.append((int(run.delivery.partition(".")[2]), outcome))
         if len(self.ended) == 2:
             self.second.set()
         if len(self.ended) == len(self.runs):
             self._all_ended.set()
+        return time.monotonic()
 
 
 def test_handlers_that_do_not_wait_run_in_the_order_of_the_queue() -> None:
