@@ -15,7 +15,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo shop test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos parent
+.PHONY: help demo shop test lint types layers cover pytest unit broker system model fuzz bench clean audit chaos parent screenshots
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -73,6 +73,9 @@ parent: $(VENV)/.ready-dev ## the parent's acceptance list, measured, half an ho
 
 bench: $(VENV)/.ready-bench ## everything measured beside nine other task queues, 20 minutes; see bench/README.md
 	$(RUN)python -m bench.run
+
+screenshots: $(VENV)/.ready-dev ## the pictures of docs/django.md, from real workers under load, three quarters of an hour
+	$(RUN)python -m tests.django.screenshots
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-* bench/.venv-* examples/shop/var dist htmlcov chaos.md parent.md .coverage .coverage.* .hypothesis .import_linter_cache

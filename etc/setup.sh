@@ -91,11 +91,11 @@ get_redis() {
         "redis-server, as root), or gcc to compile one (apt-get install gcc libc6-dev), then run make again (log: $log)"
 }
 
-# What some tests need of the system: systemd-analyze reads etc/multiworker.service, faketime sets a process's clock, and
-# valgrind counts instructions. At home they are skipped without; under CI they fail.
+# What some tests need of the system: systemd-analyze reads etc/multiworker.service, faketime sets a process's clock,
+# valgrind counts instructions, and chromium shows the admin pages. At home they are skipped without; under CI they fail.
 get_test_tools() {
     packages=
-    for pair in systemd-analyze:systemd faketime:faketime valgrind:valgrind; do
+    for pair in systemd-analyze:systemd faketime:faketime valgrind:valgrind chromium:chromium chromedriver:chromium-driver; do
         if ! command -v "${pair%:*}" >/dev/null; then packages="$packages ${pair#*:}"; fi
     done
     if [ -z "$packages" ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return; fi

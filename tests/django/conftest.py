@@ -21,6 +21,8 @@ from django.test import override_settings  # noqa: E402
 django.setup()
 del os.environ["DJANGO_SETTINGS_MODULE"]  # nothing that other tests start is to find it
 
+from tests.django.fix_pages import browse, kill, one_queue, person, sender  # noqa: E402, F401 - models need the setup
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _directory() -> Iterator[None]:
