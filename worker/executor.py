@@ -6,7 +6,7 @@ import inspect
 import logging
 import random
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -149,18 +149,25 @@ class Executor:
             return self.failed(run, error)
         return DONE
 
-    async def _call(self, run: Run, overran: Callable[[Run, Outcome], object]) -> Any:
-        """Return what the handler returns."""
+    def _call(self, run: Run, overran: Callable[[Run, Outcome], object]) -> Awaitable[Any]:
+        """Begin a run; the result gives what the handler returns. Most have no limit, and nothing around them then."""
         handler = run.handler
         argument = run.payload if handler.whole else run.payload.get("data")
-        timeout = handler.timeout or self._timeout
-        alarm = None if timeout is None else self._alarm(timeout, run, overran)
+        limit = handler.timeout or self._timeout
+        if handler.is_async and limit is None:
+            awaitable: Awaitable[Any] = handler.function(argument)
+            return awaitable
+        return self._limited(run, argument, limit, overran)
+
+    async def _limited(
+        self, run: Run, argument: Any, limit: float | None, overran: Callable[[Run, Outcome], object]
+    ) -> Any:
+        handler = run.handler
+        alarm = None if limit is None else self._alarm(limit, run, overran)
         try:
-            if not handler.is_async:
-                return await self._in_thread(handler.function, argument, timeout)
-            if timeout is None:
-                return await handler.function(argument)
-            return await within(timeout, handler.function(argument))
+            if handler.is_async and limit is not None:
+                return await within(limit, handler.function(argument))
+            return await self._in_thread(handler.function, argument, limit)
         finally:
             if alarm:
                 alarm.cancel()
