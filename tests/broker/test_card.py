@@ -79,7 +79,11 @@ def test_a_card_names_what_runs(driver: Driver, redis_url: str, board: Scoreboar
     run(main)
 
 
-def test_a_change_of_state_is_told_at_once(driver: Driver, redis_url: str, board: Scoreboard, watcher: Watcher) -> None:
+def test_a_change_of_state_is_told_at_once(
+    driver: Driver, redis_url: str, board: Scoreboard, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card_module, "EVERY", 1000.0)
+
     async def main() -> None:
         driver.push(task())
         release = asyncio.Event()
@@ -110,15 +114,15 @@ def test_a_child_that_ends_takes_its_card_away_and_tells_its_last_counts(
     async def main() -> None:
         async with living(redis_url, board, handle, max_attempts=2) as life:
             await until(lambda: card_of(watcher).pid)
-            driver.push(*[task(n) for n in range(10)], task("broken"), b"no task")
-            await until(lambda: life.record[Word.DEAD] == 2)
+            driver.push(*[task(n) for n in range(10)], task("broken"), b"no task", b"x" * 2_000_000, b"y" * 300_000)
+            await until(lambda: life.record[Word.DEAD] == 4)
             await until(lambda: life.record[Word.DONE] == 10)
             assert await life.end() == Exit.OK
 
     run(main)
     assert redis_client.keys("*card*") == []
     assert [worker.id for worker in watcher.workers()[1]] == ["a", "b"]  # the test's own, which have none
-    assert ended(watcher.pulse()) == {"done": 10, "retried": 1, "dead": 2}
+    assert ended(watcher.pulse()) == {"done": 10, "retried": 1, "dead": 4}
     assert runs(watcher.pulse()) == 12
 
 

@@ -7,6 +7,7 @@ writes the pictures anew every two minutes until then.
 import argparse
 import base64
 import contextlib
+import io
 import os
 import random
 import signal
@@ -15,11 +16,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from multiworker.worker.client import Client
+from PIL import Image
+
+from multiworker.worker import commands
+from multiworker.worker.client import QUEUE, Client
+from multiworker.worker.keys import Keys
 from tests.browser import Browser, browser
 from tests.fix_redis import RedisServer
 from tests.waiting import sync_until
@@ -29,6 +34,9 @@ SHOP = ROOT / "examples" / "shop"
 PORT = 8765
 EVERY = 120.0
 """Seconds between two series of pictures."""
+LONGEST, COLOURS = 880, 128
+"""Pixels, and colours, of a picture: it stays below 120 KiB."""
+RECEIPT = "orders.tasks.send_receipt"
 HOME = "/admin/multiworker/"
 
 
@@ -82,8 +90,8 @@ def shop(data: Path) -> Iterator[Client]:
     env["PYTHONPATH"] = f"{SHOP}:{ROOT}"
     with (
         running(server),
-        program(*start, "--name", "blue", "--procs", "3", "--concurrency", "8", env=env, log=log),
-        program(*start, "--name", "green", "--procs", "2", "--concurrency", "8", env=env, log=log),
+        program(*start, "--name", "blue", "--procs", "2", "--concurrency", "3", env=env, log=log),
+        program(*start, "--name", "green", "--procs", "1", "--concurrency", "3", env=env, log=log),
         program(*manage, "runserver", str(PORT), env=env, log=log),
     ):
         yield Client(server.url)
@@ -92,26 +100,38 @@ def shop(data: Path) -> Iterator[Client]:
 def load(client: Client, over: threading.Event) -> None:
     """Send the tasks of a small shop, more at some times than at others."""
     draw = random.Random(7)
-    lull = 0
+    sent = 0
     while not over.wait(draw.uniform(0.1, 0.6)):
-        lull += 1
-        if (lull // 90) % 4 == 3 and draw.random() < 0.8:
-            continue
-        client.enqueue("fast_task", {"order": draw.randrange(10_000)})
-        if draw.random() < 0.5:
-            client.enqueue("medium_task", {"order": draw.randrange(10_000)})
-        if draw.random() < 0.1:
-            client.enqueue("slow_task", {"report": "sales"})
-        if draw.random() < 0.3:
-            client.enqueue("email", {"to": f"customer-{draw.randrange(500)}@example.com", "subject": "Your order"})
-        if draw.random() < 0.03:
-            client.enqueue("email", {"to": "nobody at example.com", "subject": "<script>alert(1)</script>"})
-        if draw.random() < 0.03:
-            client.enqueue("file_process", {"name": f"orders-{draw.randrange(90)}.csv"})
-        if draw.random() < 0.05:
-            client.enqueue("email", {"to": "late@example.com"}, delay=draw.randrange(600, 80_000), priority=10)
-        if draw.random() < 0.02:
-            client.enqueue_many([("medium_task", {"order": n}) for n in range(60)])
+        sent += 1
+        if (sent // 90) % 4 == 3 and draw.random() < 0.8:
+            continue  # a lull
+        for share, send in MIX:
+            if draw.random() < share:
+                send(client, draw)
+
+
+def send_batch(client: Client, draw: random.Random) -> None:
+    """Send more at once than can be done at once."""
+    client.enqueue_many([("medium_task", {"order": number}) for number in range(draw.randrange(40, 160))])
+
+
+MIX: list[tuple[float, Callable[[Client, random.Random], object]]] = [
+    (1.0, lambda client, draw: client.enqueue("fast_task", {"order": draw.randrange(10_000)})),
+    (0.5, lambda client, draw: client.enqueue("medium_task", {"order": draw.randrange(10_000)})),
+    (0.1, lambda client, draw: client.enqueue("slow_task", {"report": "sales"})),
+    (0.3, lambda client, draw: client.enqueue("email", {"to": f"customer-{draw.randrange(500)}@example.com"})),
+    (0.03, lambda client, draw: client.enqueue("email", {"to": "nobody", "subject": "<script>alert(1)</script>"})),
+    (0.03, lambda client, draw: client.enqueue("file_process", {"name": f"orders-{draw.randrange(90)}.csv"})),
+    (0.05, lambda client, draw: client.enqueue("email", {"to": "a@example.com"}, delay=draw.randrange(600, 80_000))),
+    (0.02, lambda client, draw: client.enqueue("slow_task", delay=draw.randrange(600, 9000), priority=10)),
+    (0.04, lambda client, draw: client.enqueue(RECEIPT, {"args": [f"A-{draw.randrange(9999)}"], "kwargs": {}})),
+    (
+        0.01,
+        lambda client, draw: client.ask(commands.push(Keys(QUEUE), [b'{"type": "email", "data": {"to": "user@exam'])),
+    ),
+    (0.015, send_batch),
+]
+"""How often each is sent, and how; some of them fail."""
 
 
 def shoot(window: Browser, into: Path) -> None:
@@ -131,12 +151,13 @@ def shoot(window: Browser, into: Path) -> None:
 
 
 def take(window: Browser, path: Path) -> None:
-    """Write a picture of the whole page, at most 1,400 pixels long."""
-    tall = min(1400, int(window.run("return document.documentElement.scrollHeight")))
+    """Write a picture of the page, at most LONGEST pixels long, and small."""
+    tall = min(LONGEST, int(window.run("return document.documentElement.scrollHeight")))
     wide = int(window.run("return innerWidth"))
     clip = {"x": 0, "y": 0, "width": wide, "height": tall, "scale": 1}
     shot: Any = window.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-    path.write_bytes(base64.b64decode(shot["data"]))
+    picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
+    picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
 
 
 def log_in(window: Browser) -> None:

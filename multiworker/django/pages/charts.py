@@ -128,12 +128,14 @@ def waiting(pulse: Pulse) -> Chart:
     most = max(count for (count,) in counts)
     notes = ["unknown" if one.waiting is None else f"{texts.number(one.waiting)} waiting" for one in pulse.minutes]
     said = f"At most {texts.number(most)} in the last hour."
-    return _columns("Waiting", "tasks, each minute", said, (("waiting", "waiting"),), pulse.minutes, counts, notes)
+    return _columns(
+        "Waiting", "at the end of each minute", said, (("waiting", "waiting"),), pulse.minutes, counts, notes
+    )
 
 
 def latency(pulse: Pulse) -> Chart:
     """Draw how long runs took, on a logarithmic axis."""
-    shares = (("half of the runs", "p50", 0.5), ("95 %", "p95", 0.95))
+    shares = (("median", "p50", 0.5), ("95th percentile", "p95", 0.95))
     found = [[percentile(minute.latencies, share) for *_, share in shares] for minute in pulse.minutes]
     known = [value for pair in found for value in pair if value is not None]
     low, high = _decades(known)
@@ -152,7 +154,7 @@ def latency(pulse: Pulse) -> Chart:
     worst = max((pair[1] for pair in found if pair[1] is not None), default=0.0)
     return Chart(
         "Handler time",
-        "at most, of",
+        "of a run",
         f"95 % of a minute's runs ended within {texts.duration(worst)} at most."
         if known
         else "No run in the last hour.",
