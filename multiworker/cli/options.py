@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PROJECT = "multiworker.project"
 """In a context's meta: the Project whose settings count."""
+FILES = "multiworker.files"
+"""In a context's meta: what the files say that were read, by path."""
 PRESET = "multiworker.preset"
 """In a context's meta: what options are if nobody says otherwise."""
 _FIELDS = {option.name: option for option in fields(Settings)}
@@ -151,7 +153,10 @@ def layer(ctx: click.Context, path: str | None) -> None:
     """
     project: Project | None = ctx.meta.get(PROJECT) or ctx.find_root().obj
     theirs = project.options if project else {}
-    own = load(path) if path else {}
+    files: dict[str, dict[str, Any]] = ctx.meta.setdefault(FILES, {})
+    if path and path not in files:  # read once, lest it changes meanwhile
+        files[path] = load(path)
+    own = files[path] if path else {}
     ctx.default_map = ctx.meta.get(PRESET, {}) | theirs | own
     origins = {name: project.origin(name) for name in theirs} if project else {}
     ctx.meta[ORIGINS] = origins | dict.fromkeys(own, path)

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -154,7 +155,8 @@ def test_interrupting_is_clean(
     err = process.communicate()[1]
 
     assert process.returncode == 130
-    assert err.splitlines()[0] == b"the first 1 tasks were surely sent"
+    # Redis may have it before its answer is there
+    assert re.fullmatch(rb"the first [01] tasks were surely sent", err.splitlines()[0])
     assert b"Traceback" not in err
 
 

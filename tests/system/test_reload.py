@@ -134,11 +134,12 @@ def test_code_that_boots_and_then_crashes_is_given_up_and_nobody_leaves_for_it(e
 
 
 def test_a_child_that_dies_after_a_failed_reload_is_replaced_with_the_settings_that_worked(engine: Engine) -> None:
-    # given a reload that failed for its settings
+    # given a reload that failed for what its settings name
     config = engine.directory / "config.toml"
     config.write_text("procs = 2\n")
     engine.start("--config", "config.toml", procs="2")
-    config.write_text("procs = 3\nsettings = 'no_such_module'\n")
+    (engine.directory / "broken.py").write_text("INSTALLED_APPS = ['no_such_app']\n")
+    config.write_text("procs = 3\nsettings = 'broken'\n")
     engine.send(signal.SIGHUP)
     engine.until_line("reload failed")
     # when an old child dies

@@ -153,7 +153,8 @@ class DeadLetterAdmin(PageAdmin):
             return self.show(request, "confirm", facts, heading=f"{action.title()} dead letters", live=False)
         if everything:
             return self._all(request, facts)
-        handled = getattr(Operator(client().ask, queue), action)(entries)
+        operator = Operator(client().ask, queue)
+        handled = (operator.requeue if action == "requeue" else operator.discard)(entries)
         self._tell(request, facts, len(handled.done), len(handled.cut), gone=len(handled.gone))
         return HttpResponseRedirect(back)
 
