@@ -91,13 +91,23 @@ get_redis() {
         "redis-server, as root), or gcc to compile one (apt-get install gcc libc6-dev), then run make again (log: $log)"
 }
 
+# Debian keeps the server's programs out of PATH.
+have_postgres() {
+    for program in /usr/lib/postgresql/*/bin/postgres; do
+        if [ -x "$program" ]; then return; fi
+    done
+    command -v postgres >/dev/null
+}
+
 # What some tests need of the system: systemd-analyze reads etc/multiworker.service, faketime sets a process's clock,
-# valgrind counts instructions, and chromium shows the admin pages. At home they are skipped without; under CI they fail.
+# valgrind counts instructions, chromium shows the admin pages, and a PostgreSQL of the tests' own keeps their databases.
+# At home they are skipped without; under CI they fail.
 get_test_tools() {
     packages=
     for pair in systemd-analyze:systemd faketime:faketime valgrind:valgrind chromium:chromium chromedriver:chromium-driver; do
         if ! command -v "${pair%:*}" >/dev/null; then packages="$packages ${pair#*:}"; fi
     done
+    if ! have_postgres; then packages="$packages postgresql"; fi
     if [ -z "$packages" ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return; fi
     say "for some tests: installing Debian's$packages"
     # shellcheck disable=SC2086 # these are several words

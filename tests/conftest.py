@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fix_redis",
     "tests.fix_topology",
     "tests.fix_cluster",
+    "tests.fix_postgres",
     "tests.system.fix_system",
     "tests.django.fix_shop",
     "tests.django.fix_clean",
