@@ -16,8 +16,7 @@ from multiworker.django.options import LIST, Options
 from multiworker.django.stored import change, load, moment
 from multiworker.django.task import Task, find
 from multiworker.worker import commands
-from multiworker.worker.client.encode import Ready as Encoded
-from multiworker.worker.client.encode import delay_ms, fresh_id
+from multiworker.worker.client.encode import Ready, delay_ms, fresh_id
 from multiworker.worker.commands import Command, Expected
 from multiworker.worker.errors import MAX_DELAY
 from multiworker.worker.keys import Keys
@@ -27,19 +26,19 @@ from multiworker.worker.results import ENDLESS, Stored, read
 _LABEL = "multiworker"
 
 
-class Ready(NamedTuple):
+class Parcel(NamedTuple):
     """A task that is checked and may be sent.
 
     Args:
         result: its TaskResult, which learns when it was sent.
         list: where it goes.
-        payload: as it is to lie there.
+        ready: as it is to lie there.
         data: its arguments, as JSON.
     """
 
     result: Any
     list: str
-    payload: bytes
+    ready: Ready
     data: bytes
 
 
@@ -127,8 +126,8 @@ class TaskBackend(compat.BaseTaskBackend):
         if self._runs_inline():
             inline.run(result, type(self))
             return result
-        ready = self._ready(result)
-        sending.dispatch([self._outgoing(ready)], partial(self._send, ready), **self._when())
+        parcel = self._parcel(result)
+        sending.dispatch([self._outgoing(parcel)], partial(self._send, parcel), **self._when())
         return result
 
     async def aenqueue(self, task: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -137,12 +136,12 @@ class TaskBackend(compat.BaseTaskBackend):
         if self._runs_inline():
             await inline.arun(result, type(self))
             return result
-        ready = self._ready(result)
+        parcel = self._parcel(result)
         if await sending.is_direct(**self._when()):
-            await self._asend(ready)
+            await self._asend(parcel)
         else:
             dispatch = sync_to_async(sending.dispatch)
-            await dispatch([self._outgoing(ready)], partial(self._send, ready), **self._when())
+            await dispatch([self._outgoing(parcel)], partial(self._send, parcel), **self._when())
         return result
 
     def get_result(self, result_id: str) -> Any:
@@ -217,7 +216,7 @@ class TaskBackend(compat.BaseTaskBackend):
         on_commit = self.settings.on_commit
         return {"using": self.settings.database, "now": None if on_commit is None else not on_commit}
 
-    def _ready(self, result: Any) -> Ready:
+    def _parcel(self, result: Any) -> Parcel:
         """Check what is to be sent, while its caller can still be told."""
         task = result.task
         known = find(task.module_path)
@@ -225,26 +224,26 @@ class TaskBackend(compat.BaseTaskBackend):
             raise compat.InvalidTask(f"Task must be what {task.module_path} names, or no worker finds it.")
         _delay(task)
         data = {"args": result.args, "kwargs": result.kwargs}
-        _, payload = conf.client().encode(task.module_path, data, result.id)
-        return Ready(result, self.list_of(task.queue_name), payload, msgspec.json.encode(data))
+        ready = conf.client().encode(task.module_path, data, result.id)
+        return Parcel(result, self.list_of(task.queue_name), ready, msgspec.json.encode(data))
 
-    def _outgoing(self, ready: Ready) -> sending.Outgoing:
-        result, task = ready.result, ready.result.task
+    def _outgoing(self, parcel: Parcel) -> sending.Outgoing:
+        result, task = parcel.result, parcel.result.task
         return sending.Outgoing(
             id=result.id,
             type=task.module_path,
-            data=msgspec.json.decode(ready.data),
-            queue=ready.list,
+            data=msgspec.json.decode(parcel.data),
+            queue=parcel.list,
             delay=_delay(task),
             priority=task.priority,
             run=partial(inline.run, result, type(self)),
         )
 
-    def _announcements(self, ready: Ready, delay: float) -> list[Command]:
+    def _announcements(self, parcel: Parcel, delay: float) -> list[Command]:
         """Return the commands that make room for the result."""
-        task, ttl = ready.result.task, round(self.settings.result_ttl * 1000)
+        task, ttl = parcel.result.task, round(self.settings.result_ttl * 1000)
         expected = Expected(
-            id=ready.result.id,
+            id=parcel.result.id,
             due_ms=delay_ms(delay),
             ttl_ms=ttl,
             cap=self.settings.result_cap,
@@ -253,25 +252,25 @@ class TaskBackend(compat.BaseTaskBackend):
             queue=task.queue_name,
             priority=task.priority,
             run_after=task.run_after.isoformat() if task.run_after else "",
-            data=ready.data,
+            data=parcel.data,
         )
-        pointers = [commands.point(expected.id, ready.list, expected.due_ms + ttl + ENDLESS)] if self._points else []
-        return [*pointers, commands.expect(Keys(ready.list), [expected])]
+        pointers = [commands.point(expected.id, parcel.list, expected.due_ms + ttl + ENDLESS)] if self._points else []
+        return [*pointers, commands.expect(Keys(parcel.list), [expected])]
 
-    def _send(self, ready: Ready) -> None:
-        client, delay = conf.client(), _delay(ready.result.task)
-        now = [client.ask(command) for command in self._announcements(ready, delay)][-1]
-        client.send_encoded([Encoded(ready.result.id, ready.payload)], **_how(ready, delay))
-        _was_sent(ready, now)
-        compat.task_enqueued.send(type(self), task_result=ready.result)
+    def _send(self, parcel: Parcel) -> None:
+        client, delay = conf.client(), _delay(parcel.result.task)
+        now = [client.ask(command) for command in self._announcements(parcel, delay)][-1]
+        client.send_encoded([parcel.ready], **_how(parcel, delay))
+        _was_sent(parcel, now)
+        compat.task_enqueued.send(type(self), task_result=parcel.result)
 
-    async def _asend(self, ready: Ready) -> None:
-        client, delay = conf.client(), _delay(ready.result.task)
-        now = [await client.aask(command) for command in self._announcements(ready, delay)][-1]
-        path, data = ready.result.task.module_path, msgspec.Raw(ready.data)
-        await client.aenqueue(path, data, id=ready.result.id, **_how(ready, delay))
-        _was_sent(ready, now)
-        await compat.task_enqueued.asend(type(self), task_result=ready.result)
+    async def _asend(self, parcel: Parcel) -> None:
+        client, delay = conf.client(), _delay(parcel.result.task)
+        now = [await client.aask(command) for command in self._announcements(parcel, delay)][-1]
+        path, data = parcel.result.task.module_path, msgspec.Raw(parcel.data)
+        await client.aenqueue(path, data, id=parcel.result.id, **_how(parcel, delay))
+        _was_sent(parcel, now)
+        await compat.task_enqueued.asend(type(self), task_result=parcel.result)
 
 
 def backends() -> list[TaskBackend]:
@@ -292,13 +291,12 @@ def queues() -> list[str]:
     return [*found]
 
 
-def _how(ready: Ready, delay: float) -> dict[str, Any]:
-    priority = ready.result.task.priority
-    return {"queue": ready.list, "delay": delay} | ({"priority": priority} if priority else {})
+def _how(parcel: Parcel, delay: float) -> dict[str, Any]:
+    return {"queue": parcel.list, "delay": delay, "priority": parcel.result.task.priority}
 
 
-def _was_sent(ready: Ready, now: int) -> None:
-    change(ready.result, enqueued_at=moment(datetime.fromtimestamp(now / 1000, UTC)))
+def _was_sent(parcel: Parcel, now: int) -> None:
+    change(parcel.result, enqueued_at=moment(datetime.fromtimestamp(now / 1000, UTC)))
 
 
 def _delay(task: Any) -> float:
