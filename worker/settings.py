@@ -15,6 +15,8 @@ MAX_CONCURRENCY = 1000
 MAX_PROCS = 512
 """Children of one parent; the scoreboard has a record for each, twice over for reloads."""
 MIB = 1024 * 1024
+DEFAULT_QUEUE = "async_tasks"
+"""The list that tasks go to, and are taken from, unless another is named."""
 
 _SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": MIB, "g": 10**9}
 _SIZES |= {"gb": 10**9, "gib": 1024 * MIB}
@@ -83,7 +85,7 @@ class Settings:
         },
     )
     queue: tuple[str, ...] = _option(
-        ("async_tasks",), "Redis list to take tasks from; repeat for more, first is first."
+        (DEFAULT_QUEUE,), "Redis list to take tasks from; repeat for more, first is first."
     )
     handler: tuple[str, ...] = _option(
         (), "MODULE with decorated handlers, or MODULE:FUNC to take every type that has none; repeatable."

@@ -13,6 +13,7 @@ from multiworker.cli.project import Project
 from multiworker.cli.root import ORIGINS, Failure
 from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.settings import (
+    DEFAULT_QUEUE,
     OPTION_NAMES,
     REDIS_VARIABLES,
     Settings,
@@ -165,13 +166,22 @@ def layer(ctx: click.Context, path: str | None) -> None:
 def one_queue(ctx: click.Context, settings: Settings) -> str:
     """Return the queue of a command that takes one.
 
+    Of several that a Django project names for its workers, it is ``async_tasks``, else the first.
+
     Raises:
-        click.BadParameter: there are several.
+        click.BadParameter: the caller has named several.
     """
+    project: Project | None = ctx.find_root().obj
+    if project and ctx.meta[ORIGINS].get("queue") == project.origin("queue") and _is_layered(ctx, "queue"):
+        return DEFAULT_QUEUE if DEFAULT_QUEUE in settings.queue else settings.queue[0]
     if len(settings.queue) > 1:
         param = next(param for param in ctx.command.params if param.name == "queue")
         raise click.BadParameter("one name at a time here", ctx, param)
     return settings.queue[0]
+
+
+def _is_layered(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
 
 
 def settings_of(ctx: click.Context) -> Settings:

@@ -26,9 +26,9 @@ def main() -> None:
 
 def _answer() -> dict[str, Any]:
     try:
-        from multiworker.django import conf  # noqa: PLC0415 - this imports the settings, which may raise anything
+        from multiworker.django import queues  # noqa: PLC0415 - this imports the settings, which may raise anything
 
-        return {"options": conf.given()}
+        return {"options": queues.given()}
     except SettingsError as error:
         return {"error": without_secrets(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - see above

@@ -20,17 +20,42 @@ from pathlib import Path
 HERE = Path(__file__).parent
 with (HERE / "imports").open("a") as file:
     file.write(f"{os.getpid()}\\n")
-MULTIWORKER = json.loads((HERE / "multiworker.json").read_text())
+globals().update(json.loads((HERE / "settings.json").read_text()))
 SECRET_KEY = "known to everybody"
-INSTALLED_APPS = ["multiworker.django", "shop"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": HERE / "db.sqlite3"}}
+INSTALLED_APPS = ["multiworker.django", "shop.apps.ShopConfig"]
 USE_TZ = True
 """
+APPS = """
+from django.apps import AppConfig
+from django.conf import settings
+from django.db import connection
+
+class ShopConfig(AppConfig):
+    name = "shop"
+
+    def ready(self):
+        if getattr(settings, "CONNECT_ON_IMPORT", False):
+            connection.ensure_connection()
+"""
 TASKS = """
-import sys
-from pathlib import Path
 import h  # of the directory in which manage.py lies
 import multiworker
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+def session(seconds):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [seconds])
+        cursor.execute("SELECT pg_backend_pid(), count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return cursor.fetchone()
+
+@multiworker.handler("session")
+def ask(data):
+    h.note("session %s of %s" % session(data["seconds"]), data["n"])
+
+@multiworker.handler("asession")
+async def aask(data):
+    h.note("session %s of %s" % await sync_to_async(session)(data["seconds"]), data["n"])
 
 @multiworker.handler("found")
 async def found(data):
@@ -55,18 +80,25 @@ class Site:
             "mysite/__init__.py": "",
             "mysite/settings.py": SETTINGS,
             "shop/__init__.py": "",
+            "shop/apps.py": APPS,
             "shop/async_tasks.py": TASKS,
         }.items():
             path = self.directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         self.manage = [sys.executable, str(self.directory / "manage.py")]
+        sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(self.directory / "db.sqlite3")}
+        self._settings: dict[str, Any] = {"DATABASES": {"default": sqlite}}
         self.set()
 
     def set(self, **setting: Any) -> None:
         """Write the setting MULTIWORKER anew; it names the catch-all and the Redis, unless told otherwise."""
-        setting = {"HANDLER": "h:run", "REDIS": self.engine.url} | setting
-        (self.directory / "mysite" / "multiworker.json").write_text(json.dumps(setting))
+        self.write(MULTIWORKER={"HANDLER": "h:run", "REDIS": self.engine.url} | setting)
+
+    def write(self, **settings: Any) -> None:
+        """Write settings anew, beside those that were written before."""
+        self._settings |= settings
+        (self.directory / "mysite" / "settings.json").write_text(json.dumps(self._settings))
 
     def start(self, *options: str, procs: int = 1, wait: bool = True, **popen: Any) -> None:
         """Start `manage.py async_command`.

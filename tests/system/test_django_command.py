@@ -315,3 +315,27 @@ def test_it_is_told_apart_by_pid_as_supervisors_need_it(site: Site) -> None:
     assert board
     assert os.path.basename(board.path).split(".")[-2] == str(site.engine.pid)  # noqa: PTH119 - a name alone
     assert site.engine.stop() == Exit.OK
+
+
+def test_without_a_name_every_queue_of_the_backends_is_served(site: Site) -> None:
+    backend = {"BACKEND": "multiworker.django.TaskBackend", "QUEUES": ["default", "mail", "slow"]}
+    site.write(TASKS={"default": backend | {"OPTIONS": {"LISTS": {"slow": "snail"}}}})
+    site.start()
+    assert begun(site) == "1 children, 5 tasks each, queue async_tasks, mail, snail"
+    site.engine.client.lpush("snail", json.dumps({"type": "quick", "data": {"n": 1}}))
+    site.engine.until_noted(1, "end")
+    shown = json.loads(site.call("multiworker", "queue", "ls", "--json").out)
+    assert [queue["queue"] for queue in shown] == [QUEUE, "mail", "snail"]
+    assert site.call("multiworker", "enqueue", "quick", '{"n": 2}').code == Exit.OK  # one queue: async_tasks
+    site.engine.until_noted(2, "end")
+    site.set(QUEUE="mine")
+    site.engine.send(signal.SIGHUP)
+    site.engine.until_ready(1, 2)
+    site.engine.client.lpush("mine", json.dumps({"type": "quick", "data": {"n": 3}}))
+    site.engine.until_noted(3, "end")
+    site.write(TASKS={"default": backend | {"OPTIONS": {"LITS": {}}}})
+    site.set()
+    site.engine.send(signal.SIGHUP)
+    (line,) = site.engine.until_line("reload refused")
+    assert 'TASKS["default"]["OPTIONS"] has no key \'LITS\'; did you mean "LISTS"?' in line
+    assert site.engine.stop() == Exit.OK

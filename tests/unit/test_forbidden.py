@@ -32,6 +32,7 @@ IMPORTS_BY_NAME = {
     "multiworker/cli/secrets.py:hide": "setproctitle, a literal",
     "multiworker/cli/demo_screen.py:screen": "rich, a literal",
     "multiworker/django/__init__.py:__getattr__": "our own module, a literal",
+    "multiworker/django/queues.py:_backend": "our own module, a literal",
     "multiworker/django/handlers.py:_import": "the modules of installed apps; before any task",
 }
 """Where modules are imported by a name that is not in an import statement, and why no payload can choose it."""

@@ -15,9 +15,9 @@ from multiworker.worker.client.line import Line
 from multiworker.worker.commands import Command
 from multiworker.worker.errors import EncodeError, NotConfirmed, RedisUnavailable, SettingsError
 from multiworker.worker.keys import hash_tag
-from multiworker.worker.settings import Settings
+from multiworker.worker.settings import DEFAULT_QUEUE, Settings
 
-QUEUE = "async_tasks"
+QUEUE = DEFAULT_QUEUE
 """The list that tasks go to unless another is named."""
 MAX_PAYLOAD: int = Settings().max_payload
 """Bytes that a task may have unless told otherwise; workers have the same default."""

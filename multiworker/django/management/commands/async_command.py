@@ -12,7 +12,7 @@ from multiworker.cli import root, secrets
 from multiworker.cli.options import config_option, setting, settings_of
 from multiworker.cli.project import Project
 from multiworker.cli.root import explain
-from multiworker.django import conf, handover
+from multiworker.django import handover, queues
 from multiworker.worker.errors import MAX_DELAY, Exit, SettingsError
 from multiworker.worker.settings import OPTION_NAMES
 
@@ -78,7 +78,7 @@ def check(arguments: list[str], program: str) -> int | None:
         The exit code, if there is nothing to run.
     """
     try:
-        project = Project(handover.settings_module(), conf.given())
+        project = Project(handover.settings_module(), queues.given())
         with _command().make_context(program, list(arguments), obj=project) as ctx:
             settings_of(ctx)
     except click.exceptions.Exit as done:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from multiworker.cli import root
 from multiworker.cli.project import Project
-from multiworker.django import conf, handover
+from multiworker.django import handover, queues
 from multiworker.worker.errors import Exit, SettingsError
 
 
@@ -56,7 +56,7 @@ def call(arguments: list[str], program: str) -> int:
     if arguments[:1] == ["start"] and not {"--help", "-h"} & set(arguments):
         handover.become(arguments[1:], {})
     try:
-        project = Project(os.environ.get("DJANGO_SETTINGS_MODULE", "the settings"), conf.given())
+        project = Project(os.environ.get("DJANGO_SETTINGS_MODULE", "the settings"), queues.given())
     except SettingsError as error:
         sys.stderr.write(f"{program}: {error}\n")
         return Exit.CONFIG
