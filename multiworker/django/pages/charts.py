@@ -114,7 +114,7 @@ class Chart:
 def ended(pulse: Pulse) -> Chart:
     """Draw how many runs ended in each minute, and how."""
     kinds = ("done", "retried", "dead")
-    counts = [[getattr(minute, kind) for kind in kinds] for minute in pulse.minutes]
+    counts = [[minute.done, minute.retried, minute.dead] for minute in pulse.minutes]
     total = [sum(column) for column in zip(*counts, strict=True)]
     said = ", ".join(f"{texts.number(count)} {kind}" for count, kind in zip(total, kinds, strict=True))
     notes = [", ".join(f"{texts.number(n)} {kind}" for n, kind in zip(c, kinds, strict=True)) for c in counts]
