@@ -34,7 +34,7 @@ SHOP = ROOT / "examples" / "shop"
 PORT = 8765
 EVERY = 120.0
 """Seconds between two series of pictures."""
-LONGEST, COLOURS = 880, 128
+LONGEST, COLOURS = 880, 192
 """Pixels, and colours, of a picture: it stays below 120 KiB."""
 RECEIPT = "orders.tasks.send_receipt"
 HOME = "/admin/multiworker/"

@@ -298,7 +298,7 @@ def test_pages_of_letters_lead_to_each_other(browse: Browser, redis_client: "red
     bury_many(redis_client, 130)
 
     def ids(page: Any) -> list[int]:
-        return [int(number) for number in re.findall(r"no (\d+)</td>", page.content.decode())]
+        return [int(number) for number in re.findall(r"no (\d+)</div>", page.content.decode())]
 
     def follow(page: Any, rel: str) -> Any:
         (url,) = re.findall(rf'href="([^"]*)" rel="{rel}"', page.content.decode())
