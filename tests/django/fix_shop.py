@@ -1,5 +1,6 @@
 """A pytest plugin: the example project, run as a newcomer runs it, with its data in a directory of the test's."""
 
+import contextlib
 import os
 import pty
 import signal
@@ -80,7 +81,7 @@ class Shop:
 
     def rows(self, query: str) -> list[Any]:
         """Ask the project's database."""
-        with sqlite3.connect(self.data / "db.sqlite3") as connection:
+        with contextlib.closing(sqlite3.connect(self.data / "db.sqlite3")) as connection:
             return connection.execute(query).fetchall()
 
     def mails(self) -> list[str]:
