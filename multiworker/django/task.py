@@ -1,7 +1,9 @@
 """The Task objects of our backend, and how they are found again by the path that stands in a payload or a result."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from multiworker.django import compat
@@ -34,8 +36,8 @@ def find(path: str) -> Any:
         if found is None:
             continue
         for name in names[cut:]:
-            found = found.__dict__.get(name) if hasattr(found, "__dict__") else None
-        return found if isinstance(found, compat.Task) and found.module_path == path else None
+            found = _namespace(found).get(name)
+        return found if _is_a(found, compat.Task) and found.module_path == path else None
     return None
 
 
@@ -45,14 +47,27 @@ def find_all() -> dict[str, Any]:
         value.module_path
         for module in list(sys.modules.values())
         for value in _values(module)
-        if isinstance(value, compat.Task)
+        if _is_a(value, compat.Task)
     }
     return {path: task for path in sorted(tasks) if (task := find(path))}
 
 
 def _values(module: Any) -> list[Any]:
     """Return what stands in a module, and in the classes that it defines: tasks may be static methods of them."""
-    values = list(getattr(module, "__dict__", {}).values())
-    name = getattr(module, "__name__", None)
-    inner = [one for one in values if isinstance(one, type) and one.__dict__.get("__module__") == name]
-    return values + [value for one in inner for value in one.__dict__.values()]
+    values = list(_namespace(module).values())
+    name = _namespace(module).get("__name__")
+    inner = [_namespace(one) for one in values if _is_a(one, type)]
+    return values + [value for names in inner if names.get("__module__") == name for value in names.values()]
+
+
+def _namespace(thing: Any) -> Mapping[str, Any]:
+    """Return what a module or a class defines; nothing for anything else."""
+    if _is_a(thing, ModuleType) or _is_a(thing, type):
+        names: Mapping[str, Any] = thing.__dict__
+        return names
+    return {}
+
+
+def _is_a(thing: Any, kind: type) -> bool:
+    """Do as isinstance() does, but without asking the object: a lazy one would be made for that, which may fail."""
+    return issubclass(type(thing), kind)
