@@ -71,7 +71,14 @@ def test_its_own_defaults_count_least(site: Site) -> None:
     assert site.engine.stop() == Exit.OK
 
 
-def test_the_setting_counts_more_than_defaults_and_less_than_the_environment_and_options(site: Site) -> None:
+def test_the_setting_counts_more_than_its_own_defaults(site: Site) -> None:
+    site.set(CONCURRENCY=7, PROCS=2)
+    site.start(procs=2)
+    assert begun(site) == "2 children, 7 tasks each, queue async_tasks"
+    assert site.engine.stop() == Exit.OK
+
+
+def test_the_environment_and_options_count_more_than_the_setting(site: Site) -> None:
     site.set(CONCURRENCY=7, PROCS=2, QUEUE="mine", MAX_ATTEMPTS=4, TIMEOUT=9)
     site.engine.environment = {"MULTIWORKER_QUEUE": "variable", "MULTIWORKER_PROCS": "3"}
     site.start("--max-concurrent", "6", "--procs=1")
