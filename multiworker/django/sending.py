@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from multiworker.django import conf, eager
 from multiworker.worker.client.encode import Ready, delay_ms
 
-_TAPS: list[Callable[["Outgoing"], None]] = []
-"""Those who take tasks instead of Redis, the last one first: tests."""
+_TAPS: list["Tap"] = []
+"""Those who take tasks instead of Redis; the last one does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,16 @@ class Outgoing:
     run: Callable[[], Any]
 
 
+class Tap(Protocol):
+    """Takes tasks instead of Redis: a test."""
+
+    def take(self, task: Outgoing) -> None:
+        """Take a task that would be sent now."""
+
+    def expect(self, delivery: "Delivery", connection: BaseDatabaseWrapper) -> None:
+        """Know of tasks that wait for the commit on a connection."""
+
+
 def on_commit(send: Callable[[], None], *, using: str | None = None, now: bool | None = None) -> None:
     """Call something after the commit of the transaction that is open; at once if none is.
 
@@ -64,13 +75,20 @@ def on_commit(send: Callable[[], None], *, using: str | None = None, now: bool |
 def dispatch(tasks: Sequence[Outgoing], send: Callable[[], None], *, using: str | None, now: bool | None) -> None:
     """Have tasks sent after the commit; or run here if they are eager, or given to the test that collects them.
 
+    Eager ones run at once, unless `now` is False: whoever sends them is to see what they do.
+
     Args:
         tasks: what `send` sends.
         send: gives them to Redis.
         using: as for on_commit.
         now: as for on_commit.
     """
-    on_commit(Delivery(tasks, send), using=using, now=now)
+    if now is None and not _TAPS and conf.is_eager():
+        now = True
+    delivery = Delivery(tasks, send)
+    on_commit(delivery, using=using, now=now)
+    if _TAPS and not delivery.done:
+        _TAPS[-1].expect(delivery, connections[using or conf.database()])
 
 
 class Delivery:
@@ -84,32 +102,32 @@ class Delivery:
     def __init__(self, tasks: Sequence[Outgoing], send: Callable[[], None]) -> None:
         self._tasks = tasks
         self._send = send
-        self._done = False
+        self.done = False
 
     def __call__(self) -> None:
         """Send."""
-        if self._done:
+        if self.done:
             return
-        self._done = True
+        self.done = True
         if not (_TAPS or conf.is_eager()):
             self._send()
             return
         for task in self._tasks:
-            _TAPS[-1](task) if _TAPS else task.run()
+            _TAPS[-1].take(task) if _TAPS else task.run()
 
 
 @contextlib.contextmanager
-def tapped(take: Callable[[Outgoing], None]) -> Iterator[None]:
+def tapped(tap: Tap) -> Iterator[None]:
     """Have all tasks of this process given to somebody instead of Redis.
 
     Args:
-        take: gets each task when it would be sent.
+        tap: gets them.
     """
-    _TAPS.append(take)
+    _TAPS.append(tap)
     try:
         yield
     finally:
-        _TAPS.remove(take)
+        _TAPS.remove(tap)
 
 
 def is_tapped() -> bool:

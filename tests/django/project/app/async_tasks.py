@@ -42,3 +42,12 @@ def send_more(data: dict[str, int]) -> None:
     note(str(data["n"]))
     if data["n"]:
         enqueue("more", {"n": data["n"] - 1})
+
+
+@multiworker.handler("aecho")
+async def echo(data: Any) -> Any:
+    return data
+
+
+def anything_else(task: dict[str, Any]) -> None:
+    note(task["data"]["text"])
