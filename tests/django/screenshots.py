@@ -92,7 +92,7 @@ def shop(data: Path) -> Iterator[Client]:
         running(server),
         program(*start, "--name", "blue", "--procs", "2", "--concurrency", "3", env=env, log=log),
         program(*start, "--name", "green", "--procs", "1", "--concurrency", "3", env=env, log=log),
-        program(*manage, "runserver", str(PORT), env=env, log=log),
+        program(*manage, "runserver", "--noreload", str(PORT), env=env, log=log),
     ):
         yield Client(server.url)
 

@@ -41,7 +41,6 @@ ATTRIBUTES_BY_NAME = {
     "worker/registry.py:mark": "a constant",
     "worker/registry.py:_named": "the operator's --handler, checked by settings; before any task",
     "multiworker/__init__.py:__getattr__": "our own names, from a constant table",
-    "multiworker/django/pages/charts.py:ended": "fields of a Minute, literals in there",
     "multiworker/django/stored.py:change": "fields of a TaskResult, keywords of its callers",
     "multiworker/cli/root.py:get_command": "our own commands, from a constant table",
     "multiworker/django/__init__.py:__getattr__": "our own names, from a constant table",
