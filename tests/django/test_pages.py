@@ -479,4 +479,4 @@ def test_an_error_of_the_setting_is_told(browse: Browser) -> None:
     with override_settings(MULTIWORKER={"REDIS": "gopher://x"}):
         answer = browse.get(f"{HOME}queue/")
     assert answer.status_code == 503
-    assert "MULTIWORKER" in text(answer)
+    assert "A setting is wrong. MULTIWORKER" in text(answer)

@@ -79,8 +79,9 @@ class PageAdmin(admin.ModelAdmin):
         raise NotImplementedError
 
     def away(self, request: HttpRequest, error: Exception) -> HttpResponse:
-        """Say in one line that there is no Redis, with status 503."""
-        facts = {"trouble": without_secrets(error)}
+        """Say in one line that there is no Redis, or what setting is wrong, with status 503."""
+        what = "A setting is wrong." if isinstance(error, SettingsError) else "Redis is away."
+        facts = {"trouble": without_secrets(error), "what": what}
         return self.show(request, "away", facts, heading=self.heading or "multiworker", status=503)
 
     def show(
