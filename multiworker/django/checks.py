@@ -1,6 +1,5 @@
 """Django's system checks of the setting, run by ``manage.py check`` and before most commands."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -24,10 +23,10 @@ def check_setting(app_configs: object, **_: object) -> list[CheckMessage]:  # no
 
 
 def _check_handlers(value: Any) -> list[CheckMessage]:
-    """Import the catch-all, as workers do."""
-    specs: Sequence[str] = read("handler", value) if value else ()
+    """Import what is named, as workers do."""
     try:
-        load(specs)
+        if value:
+            load(read("handler", value))
     except HandlerImportError as error:
         text = str(error).replace("--handler", conf.spoken("HANDLER"), 1)
         return [Error(text, 'it is "module" or "module:function"', id=f"{LABEL}.E008")]
