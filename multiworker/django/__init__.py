@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from multiworker.django.backend import TaskBackend
-    from multiworker.django.sending import aenqueue, enqueue, enqueue_many
+    from multiworker.django.producer import aenqueue, enqueue, enqueue_many
 else:
 
     def __getattr__(name: str) -> Any:
         """Load a public name when it is first used."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(_HOME.get(name, "multiworker.django.sending")), name)
+        value = globals()[name] = getattr(importlib.import_module(_HOME.get(name, "multiworker.django.producer")), name)
         return value
 
 

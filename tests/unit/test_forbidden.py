@@ -32,6 +32,7 @@ IMPORTS_BY_NAME = {
     "multiworker/cli/secrets.py:hide": "setproctitle, a literal",
     "multiworker/cli/demo_screen.py:screen": "rich, a literal",
     "multiworker/django/__init__.py:__getattr__": "our own module, a literal",
+    "multiworker/django/pytest_plugin.py:sent_tasks": "our own module, a literal; in tests",
     "multiworker/django/queues.py:_backend": "our own module, a literal",
     "multiworker/django/handlers.py:_import": "the modules of installed apps; before any task",
 }
