@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -98,9 +98,12 @@ def read(reply: list[bytes]) -> Stored | None:
         The result; None if there is none, or not a whole one.
     """
     field = {name.decode("utf-8", "replace"): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
-    if not {"status", "path", "data"} <= field.keys():
+    if not {"status", "path", "data"} <= field.keys() or field["status"].decode("latin-1") not in get_args(Status):
         return None
-    return _stored(field)
+    try:
+        return _stored(field)
+    except (ValueError, OverflowError, OSError):  # somebody else has written into it
+        return None
 
 
 def _stored(field: Mapping[str, bytes | None]) -> Stored:

@@ -141,10 +141,22 @@ local function add_error(key, text)
   call('HSET', key, 'errors', errors)
 end
 
+-- Returns a number that stands in a result; another if what stands there is none.
+local function number_of(text, otherwise)
+  return text and #text < 13 and text:find('^%d+$') and tonumber(text) or otherwise
+end
+
+-- Has a result that has not ended stay until it will have, and its TTL then.
+local function keep_result(id, key, more)
+  local index = PREFIX .. ':results'
+  if call('TYPE', index).ok == 'zset' then call('ZREM', index, id) end
+  call('PEXPIRE', key, number_of(call('HGET', key, 'ttl'), 0) + ENDLESS + more)
+end
+
 -- Ends a result, and drops those that would have gone first if there are more than the cap allows.
 local function end_result(id, key, status)
   local index, ttl, cap = PREFIX .. ':results', unpack(call('HMGET', key, 'ttl', 'cap'))
-  ttl, cap = tonumber(ttl) or 86400000, tonumber(cap) or 100000
+  ttl, cap = number_of(ttl, 86400000), number_of(cap, 100000)
   call('HSET', key, 'status', status, 'finished', now, 'run', '')
   call('PEXPIRE', key, ttl)
   if call('TYPE', index).ok ~= 'zset' then call('DEL', index) end
@@ -158,14 +170,14 @@ local function end_result(id, key, status)
   if call('PTTL', index) < ttl then call('PEXPIRE', index, ttl) end
 end
 
--- Has a result say that its task waits to be run, again.
-local function await_result(payload)
+-- Has a result say that its task waits to be run again, if it has said this until now: an end that a worker has recorded
+-- and did not live to acknowledge stays on record, or the task would run once more.
+local function await_result(payload, said)
   local id, key = result_of(payload)
-  if not id then return end
+  if not id or call('HGET', key, 'status') ~= said then return end
   call('HSET', key, 'status', 'READY', 'run', '')
   call('HDEL', key, 'finished', 'reason')
-  call('ZREM', PREFIX .. ':results', id)
-  call('PEXPIRE', key, (tonumber(call('HGET', key, 'ttl')) or 0) + ENDLESS)
+  keep_result(id, key, 0)
 end
 
 -- Has a result say that its task is a dead letter, unless its worker has said why already.

@@ -12,19 +12,18 @@ local SHOWN = {'enqueued', 'started', 'last', 'attempts', 'workers', 'backend', 
 local function start(id, run, path, frame)
   local key = result_key(id)
   if call('TYPE', key).ok ~= 'hash' then return false end
-  local status, its_path, its_run, its_frame, reason, ttl, workers =
-    unpack(call('HMGET', key, 'status', 'path', 'run', 'frame', 'reason', 'ttl', 'workers'))
+  local status, its_path, its_run, its_frame, reason, attempts, workers =
+    unpack(call('HMGET', key, 'status', 'path', 'run', 'frame', 'reason', 'attempts', 'workers'))
   if its_path ~= path then return false end
   local is_over = status == 'SUCCESSFUL' or status == 'FAILED' and its_frame == frame
   if not is_over and its_run ~= run then
     workers = (workers or '') .. worker .. ' '
     while select(2, workers:gsub(' ', ' ')) > MOST_WORKERS do workers = workers:match(' (.*)') end
-    call('ZREM', PREFIX .. ':results', id)
     call('HDEL', key, 'finished', 'reason')
-    call('HSET', key, 'status', 'RUNNING', 'run', run, 'frame', frame, 'last', now, 'workers', workers)
+    call('HSET', key, 'status', 'RUNNING', 'run', run, 'frame', frame, 'last', now, 'workers', workers,
+         'attempts', number_of(attempts, 0) + 1)
     call('HSETNX', key, 'started', now)
-    call('HINCRBY', key, 'attempts', 1)
-    call('PEXPIRE', key, (tonumber(ttl) or 0) + ENDLESS)
+    keep_result(id, key, 0)
   end
   return {is_over and status or '', reason or '', unpack(call('HMGET', key, unpack(SHOWN)))}
 end
@@ -35,7 +34,7 @@ local function finish(id, run, status, value, reason, error)
   if error ~= '' then add_error(key, error) end
   if status == 'READY' then
     call('HSET', key, 'status', status, 'run', '')
-    call('PEXPIRE', key, (tonumber(call('HGET', key, 'ttl')) or 0) + ENDLESS + value)
+    keep_result(id, key, value)
     return 1
   end
   call('HSET', key, 'value', value, 'reason', reason)

@@ -43,7 +43,7 @@ for i = 1, #held, 2 do
       else
         put(SCHEDULED, now, id, attempt, crashes, size, payload, '')
       end
-      await_result(payload)
+      await_result(payload, 'RUNNING')
       back = back + 1
     end
   end

@@ -18,7 +18,7 @@ for i = 1, #ARGV do
       line_up(0, priority or 0, field.id, 1, 0, '', field.payload)
       call('XDEL', DEAD, ARGV[i])
       call('HINCRBY', COUNTERS, 'dead_bytes', -weight(letter[2]))
-      await_result(field.payload)
+      await_result(field.payload, 'FAILED')
       reply[i] = 'OK'
       back = back + 1
     end
