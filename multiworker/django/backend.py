@@ -13,14 +13,13 @@ from django.utils import timezone
 
 from multiworker.django import compat, conf, handlers, inline, options, sending
 from multiworker.django.options import LIST, Options
-from multiworker.django.stored import change, load, moment
+from multiworker.django.stored import change, is_id, load, moment
 from multiworker.django.task import Task, find
 from multiworker.worker import commands
 from multiworker.worker.client.encode import Ready, delay_ms, fresh_id
 from multiworker.worker.commands import Command, Expected
 from multiworker.worker.errors import MAX_DELAY
 from multiworker.worker.keys import Keys
-from multiworker.worker.message import valid_name
 from multiworker.worker.results import ENDLESS, Stored, read
 
 _LABEL = "multiworker"
@@ -154,7 +153,7 @@ class TaskBackend(compat.BaseTaskBackend):
         if found := inline.remembered(result_id):
             return found
         ask = conf.client().ask
-        pointed = ask(commands.pointed(result_id)) if self._points and _is_id(result_id) else None
+        pointed = ask(commands.pointed(result_id)) if self._points and is_id(result_id) else None
         for name in self._places(result_id, pointed):
             if stored := read(ask(commands.result(Keys(name), result_id))):
                 return self._load(result_id, stored)
@@ -165,7 +164,7 @@ class TaskBackend(compat.BaseTaskBackend):
         if found := inline.remembered(result_id):
             return found
         ask = conf.client().aask
-        pointed = await ask(commands.pointed(result_id)) if self._points and _is_id(result_id) else None
+        pointed = await ask(commands.pointed(result_id)) if self._points and is_id(result_id) else None
         for name in self._places(result_id, pointed):
             if stored := read(await ask(commands.result(Keys(name), result_id))):
                 return self._load(result_id, stored)
@@ -178,7 +177,7 @@ class TaskBackend(compat.BaseTaskBackend):
 
     def _places(self, result_id: object, pointed: bytes | None) -> list[str]:
         """Return the lists beside which a result may lie."""
-        if not _is_id(result_id):
+        if not is_id(result_id):
             return []
         return [pointed.decode()] if pointed else self.lists()
 
@@ -311,7 +310,3 @@ def _delay(task: Any) -> float:
     delay: timedelta = max(due - timezone.now().astimezone(UTC), timedelta())
     delay_ms(delay)
     return delay.total_seconds()
-
-
-def _is_id(text: object) -> bool:
-    return isinstance(text, str) and valid_name(text)

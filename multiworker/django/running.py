@@ -3,7 +3,6 @@
 import inspect
 import json
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 from multiworker.django import compat
 from multiworker.django.connections import careful
-from multiworker.django.stored import TaskError, arguments, change, moment, path_of, result_of
+from multiworker.django.stored import TaskError, arguments, change, is_id, moment, path_of, result_of
 from multiworker.worker.errors import Reason, Reject
 from multiworker.worker.executor import Run, format_traceback
 from multiworker.worker.message import parse_frame
@@ -20,7 +19,6 @@ from multiworker.worker.results import MAX_VALUE, Begun, Records, Status, Stored
 
 log = logging.getLogger("multiworker.worker")
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 _RESULT: ContextVar[Any] = ContextVar("multiworker.django.result")
 """The TaskResult of the task that runs; for its TaskContext."""
 
@@ -114,7 +112,7 @@ class Observer:
         """See registry.Observer."""
         task_id, frame = run.payload.get("id"), parse_frame(run.frame)
         begun: Begun | None = None
-        if isinstance(task_id, str) and _ID.fullmatch(task_id):
+        if is_id(task_id):
             begun = await records.start(task_id, run.delivery, run.kind, f"{frame.id} {frame.attempt}")
         if begun and begun.ended:
             return self._ended_already(run, begun)

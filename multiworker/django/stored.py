@@ -1,20 +1,20 @@
 """Results between Redis and Django: what lies there as a TaskResult. Nothing that stands in a result is imported."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
-import msgspec
 from django.conf import settings
 from django.utils import timezone
 
 from multiworker.django import compat
 from multiworker.worker.results import Stored
 
-_decode = msgspec.json.Decoder().decode
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,11 @@ class TaskError(compat.TaskError):
         if not isinstance(found, type) or not issubclass(found, BaseException):
             raise ValueError(f"{self.exception_class_path!r} is not an exception.")  # noqa: TRY004 - as Django's
         return found
+
+
+def is_id(text: object) -> TypeGuard[str]:
+    """Tell whether a task of this id can have a result."""
+    return isinstance(text, str) and bool(_ID.fullmatch(text))
 
 
 def path_of(error: type[BaseException]) -> str:
