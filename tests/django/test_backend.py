@@ -329,7 +329,7 @@ def test_queues_are_lists_by_rule_or_by_option(redis_client: "redis.Redis") -> N
         assert [one["id"] for one in sent(redis_client, list_)] == [result.id]
         assert task_backends[backend].get_result(result.id).id == result.id
     assert queues() == ["async_tasks", "slow", "mapped_tasks", "mail"]
-    assert [backend.alias for backend in backends()] == ["default", "mapped", "open"]
+    assert [backend.alias for backend in backends()] == ["default", "mapped", "brisk", "open"]
 
 
 def test_a_priority_goes_with_the_task(redis_client: "redis.Redis") -> None:

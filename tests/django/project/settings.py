@@ -58,5 +58,9 @@ TASKS = {
         "QUEUES": ["default", "mail"],
         "OPTIONS": {"LISTS": {"default": "mapped_tasks"}},
     },
+    "brisk": {
+        "BACKEND": "multiworker.django.TaskBackend",
+        "OPTIONS": {"MAX_ATTEMPTS": 3, "BACKOFF": 0.02, "TIMEOUT": 60},
+    },
     "open": {"BACKEND": "multiworker.django.TaskBackend", "QUEUES": []},
 }

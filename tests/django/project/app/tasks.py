@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from django.dispatch import receiver
+
 import multiworker
-from multiworker.django.compat import TaskContext, task
+from multiworker.django.compat import TaskContext, task, task_finished, task_started
 from tests.django.project.app.models import Note
 
 
@@ -53,6 +55,30 @@ def fail_once(message: str = "as told") -> None:
 async def afail_once(message: str = "as told") -> None:
     await asyncio.sleep(0)
     raise ValueError(message)
+
+
+@task(backend="brisk")
+def fail_briskly(message: str) -> None:
+    raise ValueError(f"{message} {multiworker.current().attempt}")
+
+
+@task(backend="brisk")
+async def afail_briskly(message: str) -> None:
+    await asyncio.sleep(0)
+    raise ValueError(f"{message} {multiworker.current().attempt}")
+
+
+@task
+def current() -> list[Any]:
+    task = multiworker.current()
+    return [task.id, task.type, task.attempt, task.queue]
+
+
+@task
+async def acurrent() -> list[Any]:
+    await asyncio.sleep(0)
+    task = multiworker.current()
+    return [task.id, task.type, task.attempt, task.queue]
 
 
 @task(max_attempts=2)
@@ -108,6 +134,14 @@ def hold(gate: str) -> int:
     return os.getpid()
 
 
+@task(max_attempts=1)
+def fail_late(gate: str, path: str) -> None:
+    while not Path(gate).exists():
+        time.sleep(0.005)
+    append.func(path, "late")
+    raise ValueError("late")
+
+
 @task
 async def ahold(gate: str) -> int:
     while not Path(gate).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
@@ -118,6 +152,44 @@ async def ahold(gate: str) -> int:
 @task
 def die() -> None:
     os._exit(9)
+
+
+def not_a_task(path: str) -> None:
+    Path(path).touch()
+
+
+@task
+async def heard(path: str) -> str:
+    """What signals tell of it is written to a file."""
+    await asyncio.sleep(0)
+    return path
+
+
+@task(max_attempts=1)
+def heard_failing(path: str) -> None:
+    raise ValueError(path)
+
+
+def write(name: str, sender: type, result: Any) -> None:
+    if result.task.func in {heard.func, heard_failing.func}:
+        with Path(result.args[0]).open("a") as file:
+            file.write(f"{name} {sender.__name__} {result.status} {result.attempts} {len(result.errors)}\n")
+
+
+@receiver(task_started)
+def write_start(sender: type, task_result: Any, **_: Any) -> None:
+    write("started", sender, task_result)
+
+
+@receiver(task_finished)
+def write_end(sender: type, task_result: Any, **_: Any) -> None:
+    write("finished", sender, task_result)
+
+
+@receiver(task_finished)
+def break_down(sender: type, task_result: Any, **_: Any) -> None:
+    if task_result.task.func is heard.func:
+        raise RuntimeError("a receiver's trouble is no task's")
 
 
 unnamed = task(lambda: None)
