@@ -87,7 +87,8 @@ def gone(engine: Engine) -> None:
 
 
 def test_values_of_every_kind_come_through(children: Engine) -> None:
-    for value in (None, True, 0, -1.5, "é\n\x00", [], {}, [[1], {"a": None}], 2**53, "x" * 100_000):
+    values: list[Any] = [None, True, 0, -1.5, "é\n\x00", [], {}, [[1], {"a": None}], 2**53, "x" * 100_000]
+    for value in values:
         for enqueue in (tasks.echo.enqueue, async_to_sync(tasks.echo.aenqueue)):
             assert outcome(enqueue(value, key=value), children) == [[value], {"key": value}]
     assert outcome(tasks.odd_value.enqueue("tuple"), children) == [1, 2]
