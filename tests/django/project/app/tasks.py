@@ -154,6 +154,29 @@ def die() -> None:
     os._exit(9)
 
 
+def count(path: str, kind: str, n: int) -> int:
+    """Note a run, in one write of its own: many processes do so in the same file."""
+    with Path(path).open("ab", buffering=0) as file:
+        file.write(f"{kind} {n} {multiworker.current().attempt}\n".encode())
+    return n
+
+
+@task
+def counted(path: str, kind: str, n: int) -> int:
+    return count(path, kind, n)
+
+
+@task
+async def acounted(path: str, kind: str, n: int) -> int:
+    await asyncio.sleep(0)
+    return count(path, kind, n)
+
+
+@task(backend="brisk")
+def counted_failing(path: str, kind: str, n: int) -> None:
+    raise ValueError(f"{count(path, kind, n)} {multiworker.current().attempt}")
+
+
 def not_a_task(path: str) -> None:
     Path(path).touch()
 
