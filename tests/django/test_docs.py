@@ -1,4 +1,4 @@
-"""docs/django.md: what it says of settings, transactions and tests is so."""
+"""docs/django.md: what it says of settings, tasks, transactions and tests is so."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from multiworker.django import conf
+from multiworker.django import TaskBackend, conf, options
 from multiworker.django.management.commands.async_command import HELP, NAMES
 from multiworker.django.testing import SentTasks, collect_tasks
 
@@ -56,6 +56,30 @@ def test_the_transaction_sends_what_it_says() -> None:
     with collect_tasks() as tasks:
         place(SimpleNamespace(pk=1, items=[7, 8], save=lambda: None))
         assert [task.type for task in tasks] == ["metrics", "invoice", "pick", "pick"]
+
+
+def test_the_settings_of_tasks_are_right() -> None:
+    given = block("task settings")["TASKS"]["default"]
+    assert TaskBackend("default", given).check() == []
+
+
+def test_every_option_of_tasks_is_listed() -> None:
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", section("Tasks"), re.MULTILINE)) == set(options._READERS)
+    assert (options.Options().result_ttl, options.Options().result_cap, options.Options().backoff) == (
+        86400,
+        100_000,
+        5,
+    )
+
+
+def test_every_check_of_tasks_is_listed() -> None:
+    known = set(re.findall(r"\b(E1\d\d)\b", (FOLDER / "options.py").read_text()))
+    assert set(re.findall(r"`multiworker\.([EW]\d+)`", section("Results"))) == known
+
+
+def test_the_task_has_the_attempts_it_says() -> None:
+    charge: Any = block("task attempts")["charge"]
+    assert (charge.max_attempts, charge.timeout, charge.priority) == (10, 30, 5)
 
 
 _testing = block("testing")
