@@ -13,7 +13,8 @@ from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from multiworker.django.compat import TaskResultStatus, task_backends
-from multiworker.worker.errors import Reject
+from multiworker.django.compat import task as declared
+from multiworker.worker.errors import DeadLettered, HandlerTimeout, Reject
 from tests.django.project.app import tasks
 from tests.fix_redis import RedisServer
 from tests.proxy import Loss, Plan, Proxy, Rule
@@ -22,6 +23,11 @@ from tests.system.fix_system import Engine, multiworker, until
 SETTINGS = ("--settings", "tests.django.project.settings")
 APP = "tests.django.project.app.tasks"
 GOOD, BAD = TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED
+
+
+@declared
+def unknown_to_workers() -> None:
+    """No app of the project has it."""
 
 
 @pytest.fixture
@@ -332,6 +338,41 @@ def test_all_results_are_right_after_a_child_was_killed_while_tasks_ran(children
     again = [result for result in results if result.attempts == 2]
     assert 0 < len(again) < len(results) or len(again) in {0, 8}
     gone(children)
+
+
+def test_what_a_drain_cuts_short_waits_and_runs_again(site: Engine) -> None:
+    serve(site, "--grace", "0.3", procs=1)
+    gate = site.directory / "gate"
+    results = [running(task.enqueue(str(gate)), site) for task in (tasks.hold, tasks.ahold)]
+    site.stop()
+    for result in results:
+        result.refresh()
+        assert (result.status, result.attempts, result.errors) == (TaskResultStatus.READY, 1, [])
+    gate.touch()
+    serve(site, procs=1)
+    for result in results:
+        assert (finished(result, site).status, result.attempts) == (GOOD, 2)
+    gone(site)
+
+
+@pytest.mark.parametrize("task", [tasks.hold_briefly, tasks.ahold_briefly])
+def test_a_task_that_takes_too_long_fails_and_what_it_does_later_changes_nothing(children: Engine, task: Any) -> None:
+    gate = children.directory / "gate"
+    result = finished(task.enqueue(str(gate)), children)
+    assert (result.status, result.attempts) == (BAD, 1)
+    assert result.errors[0].exception_class is HandlerTimeout
+    gate.touch()
+    assert outcome(tasks.add.enqueue(1, 2), children) == 3
+    gone(children)
+    result.refresh()
+    assert (result.status, len(result.errors)) == (BAD, 1)
+
+
+def test_a_task_that_its_worker_does_not_know_has_failed(children: Engine) -> None:
+    result = finished(unknown_to_workers.enqueue(), children)
+    assert (result.status, result.attempts) == (BAD, 0)
+    assert [error.exception_class for error in result.errors] == [DeadLettered]
+    assert result.errors[0].traceback.startswith("no handler: ")
 
 
 def test_a_task_that_kills_its_process_fails_in_the_end(children: Engine) -> None:

@@ -149,6 +149,16 @@ async def ahold(gate: str) -> int:
     return os.getpid()
 
 
+@task(timeout=0.2, max_attempts=1)
+def hold_briefly(gate: str) -> None:
+    hold.func(gate)
+
+
+@task(timeout=0.2, max_attempts=1)
+async def ahold_briefly(gate: str) -> None:
+    await ahold.func(gate)
+
+
 @task
 def die() -> None:
     os._exit(9)
