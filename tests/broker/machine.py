@@ -48,6 +48,7 @@ class Protocol(RuleBasedStateMachine):
     def __init__(self, client: redis.Redis, edits: Sequence[Edit] = ()) -> None:
         super().__init__()
         client.flushall()
+        client.config_set("hash-max-ziplist-value", "4096")  # else a long frame has Redis forget the order of a hash
         self.driver = Driver(client, edits=(*SMALL, *edits), clock=NOON)
         self.reference = Reference(LIMITS, NOON)
         self.pushed: Counter[bytes] = Counter()
