@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
 import signal
 import sys
+import urllib.request
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +19,7 @@ from multiworker.worker.client import Client
 from multiworker.worker.errors import Exit
 from multiworker.worker.operate import Filter, Operator
 from tests.django.fix_shop import SHOP, Shop
+from tests.fix_topology import free_ports
 from tests.system.fix_system import PREFIX, QUEUE, answer, until
 
 LOAD = {"fast_task": 3, "medium_task": 2, "slow_task": 2}
@@ -264,3 +267,20 @@ def test_one_command_shows_all_of_it(bare_shop: Shop) -> None:
     assert Counter(status for (status,) in bare_shop.rows("SELECT status FROM orders_order"))["paid"] == 2
     assert "adds up" in (bare_shop.data / "worker.log").read_text()
     assert not bare_shop.processes()
+
+
+def test_one_command_serves_the_pages_until_ctrl_c(bare_shop: Shop) -> None:
+    # given a shop that serves its pages, with the sample tasks done
+    (port,) = free_ports(1)
+    bare_shop.environment |= {"VENV": Path(sys.executable).parents[1].name, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    with bare_shop.log_file.open("wb") as log:
+        running = bare_shop.begin("./run", stdout=log, stderr=log)
+    until(lambda: "Quit the server with" in bare_shop.log(), "the pages", bare_shop.log)
+    # when somebody looks, then the admin is there
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
+        assert page.url.endswith("/admin/login/?next=/admin/")
+    # and Ctrl-C, which everybody on the terminal hears, ends everything in order
+    os.killpg(running.pid, signal.SIGINT)
+    until(lambda: not bare_shop.processes(), "the end of all processes", bare_shop.log)
+    running.wait()
+    assert "adds up" in (bare_shop.data / "worker.log").read_text()

@@ -244,6 +244,7 @@ def test_what_the_image_is_made_of_serves_pages_and_runs_tasks(clean: Clean) -> 
     style = re.search(r'href="(/static/admin/css/base[^"]*)"', page)
     assert style, page
     assert "--primary" in fetch(f"{address}{style[1]}")
+    assert fetch(f"{address}/static/multiworker/pages.css")
     # and when a worker has started, then it is healthy, and tasks that the pages' side sends are run
     worker = image.begin(told("CMD"))
     until(lambda: "generation 1 is ready" in clean.log(), "the worker", clean.log)
