@@ -79,8 +79,8 @@ def test_every_sample_task_does_what_it_should(shop: Shop, redis_url: str) -> No
 
 
 HOSTILE = [
-    ("file_process", {"name": "../../etc/passwd"}),
-    ("file_process", {"name": "/etc/passwd"}),
+    ("file_process", {"name": "../outside.csv"}),
+    ("file_process", {"name": "%s/outside.csv"}),
     ("file_process", {"name": "missing.csv"}),
     ("file_process", None),
     ("email", {"to": "a@example.com\nBcc: b@example.com"}),
@@ -90,11 +90,17 @@ HOSTILE = [
 
 
 def test_hostile_data_is_rejected(shop: Shop, redis_client: redis.Redis, redis_url: str) -> None:
-    redis_client.lpush(QUEUE, *[json.dumps({"type": kind, "data": data}) for kind, data in HOSTILE])
+    # given a file that could be processed if it were in the inbox, and somebody who wants that
+    (shop.data / "inbox").mkdir()
+    (shop.data / "outside.csv").write_text("number,email,amount\noutside-1,user@example.com,1\n")
+    payloads = [json.dumps({"type": kind, "data": data}).replace("%s", str(shop.data)) for kind, data in HOSTILE]
+    redis_client.lpush(QUEUE, *payloads)
+    # when a worker takes that, then nothing comes of it
     shop.start_worker()
     until(lambda: len(letters(redis_url)) == len(HOSTILE), "dead letters", shop.log)
     assert Counter(letters(redis_url)) == Counter((kind, "rejected") for kind, _ in HOSTILE)
     assert not any(shop.mails())
+    assert not shop.rows("SELECT * FROM orders_order")
 
 
 # add_tasks
