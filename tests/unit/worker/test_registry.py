@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from multiworker.worker.errors import MAX_DELAY, HandlerImportError
-from multiworker.worker.registry import BACKOFF, Handler, Registry, handler, load
+from multiworker.worker.registry import BACKOFF, Handler, Registry, _declared, handler, load
 
 
 class Modules:
@@ -30,7 +30,9 @@ class Modules:
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
-    monkeypatch.delitem(sys.modules, "multiworker.cli.sample", raising=False)  # it has handlers, too
+    for name, module in list(sys.modules.items()):
+        if _declared([module]):  # of other tests, or of the demo
+            monkeypatch.delitem(sys.modules, name)
     before = set(sys.modules)
     yield Modules(tmp_path, monkeypatch)
     for name in set(sys.modules) - before:
