@@ -4,12 +4,11 @@
 --        dead letters, their bytes, dead letters dropped to stay below the caps
 local function tasks(list) return call('LLEN', list) - #call('LPOS', list, '', 'RANK', -1, 'COUNT', 0, 'MAXLEN', 100) end
 
-local base = HELD:match('^(.*:inflight:)')
 local workers, held = 0, 0
 for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
   if worker:sub(1, 1) ~= '*' then
     workers = workers + 1
-    held = held + math.max(0, call('HLEN', base .. worker) - META)
+    held = held + math.max(0, call('HLEN', key_of('inflight', worker)) - META)
   end
 end
 local bytes, dropped = unpack(call('HMGET', COUNTERS, 'dead_bytes', 'dead_dropped'))

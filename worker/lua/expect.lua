@@ -4,7 +4,7 @@
 -- Reply: now, in ms of Redis TIME
 for i = 1, #ARGV, 10 do
   local id, due, ttl, cap, path, backend, queue, priority, run_after, data = unpack(ARGV, i, i + 9)
-  local key = result_key(id)
+  local key = key_of('result', id)
   call('DEL', key)
   call('HSET', key, 'status', 'READY', 'enqueued', now, 'ttl', ttl, 'cap', cap, 'path', path, 'backend', backend,
        'queue', queue, 'priority', priority, 'run_after', run_after, 'data', data)

@@ -41,10 +41,9 @@ local function look_through_set(place, set)
   if seen < length then partly[#partly + 1] = place end
 end
 
-local prefix = HELD:match('^(.*:inflight:)')
 for _, worker in ipairs(call('ZRANGE', WORKERS, 0, most)) do
   if worker:sub(1, 1) ~= '*' then
-    for _, frame in ipairs(call('HVALS', prefix .. worker)) do
+    for _, frame in ipairs(call('HVALS', key_of('inflight', worker))) do
       if frame:find('\n', 1, true) then look('running', worker, frame) end -- the others are counters
     end
   end

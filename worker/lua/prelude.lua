@@ -87,8 +87,9 @@ local function line_up(delay, priority, id, attempt, crashes, size, payload)
   end
 end
 
-local function oversized_key(id)
-  return HELD:match('^(.*):inflight:') .. ':oversized:' .. id
+-- Returns a key of this queue that is not among KEYS.
+local function key_of(kind, name)
+  return HELD:match('^(.*):inflight:') .. ':' .. kind .. (name and ':' .. name or '')
 end
 
 local function ring()
@@ -121,16 +122,12 @@ end
 
 -- Results. ENDLESS: ms that the result of a task that has not ended stays beyond its TTL.
 local ENDLESS, MOST_ERRORS = 604800000, 10
-local PREFIX = HELD:match('^(.*):inflight:')
-
-local function result_key(id)
-  return PREFIX .. ':result:' .. id
-end
 
 -- The result that a payload names, which only our own clients write this way: its id and key, or nil if there is none.
 local function result_of(payload)
   local id = payload:match('^{"id":"([%w._:-]+)"')
-  if id and call('TYPE', result_key(id)).ok == 'hash' then return id, result_key(id) end
+  local key = id and key_of('result', id)
+  if key and call('TYPE', key).ok == 'hash' then return id, key end
 end
 
 -- Adds one JSON text to a result's errors, which are lines; the oldest go.
@@ -148,14 +145,14 @@ end
 
 -- Has a result that has not ended stay until it will have, and its TTL then.
 local function keep_result(id, key, more)
-  local index = PREFIX .. ':results'
+  local index = key_of('results')
   if call('TYPE', index).ok == 'zset' then call('ZREM', index, id) end
   call('PEXPIRE', key, number_of(call('HGET', key, 'ttl'), 0) + ENDLESS + more)
 end
 
 -- Ends a result, and drops those that would have gone first if there are more than the cap allows.
 local function end_result(id, key, status)
-  local index, ttl, cap = PREFIX .. ':results', unpack(call('HMGET', key, 'ttl', 'cap'))
+  local index, ttl, cap = key_of('results'), unpack(call('HMGET', key, 'ttl', 'cap'))
   ttl, cap = number_of(ttl, 86400000), number_of(cap, 100000)
   call('HSET', key, 'status', status, 'finished', now, 'run', '')
   call('PEXPIRE', key, ttl)
@@ -164,7 +161,7 @@ local function end_result(id, key, status)
   call('ZADD', index, now + ttl, id)
   local over = math.min(call('ZCARD', index) - cap, 100)
   if over > 0 then
-    for _, old in ipairs(call('ZRANGE', index, 0, over - 1)) do call('DEL', result_key(old)) end
+    for _, old in ipairs(call('ZRANGE', index, 0, over - 1)) do call('DEL', key_of('result', old)) end
     call('ZREMRANGEBYRANK', index, 0, over - 1)
   end
   if call('PTTL', index) < ttl then call('PEXPIRE', index, ttl) end
@@ -193,7 +190,7 @@ end
 -- Puts a frame into the dead letters. sha256: of the whole payload, if the frame has only its head.
 local function bury(frame, worker, reason, detail, sha256)
   local id, attempt, crashes, size, payload, place = split(frame)
-  if size ~= '' then call('DEL', oversized_key(id)) else size = #payload end
+  if size ~= '' then call('DEL', key_of('oversized', id)) else size = #payload end
   local fields = {'id', id, 'attempt', attempt, 'crashes', crashes, 'reason', reason, 'detail', detail,
                   'worker', worker, 'size', tostring(size), 'sha256', sha256 or '', 'payload', payload}
   if place ~= '' then fields[19], fields[20] = 'priority', place:match('^p(.*)%.') end

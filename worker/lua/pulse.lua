@@ -3,7 +3,7 @@
 -- Reply: now, the element's first bytes ('' if none waits), its size, then for each minute, the oldest first: fields and
 --        numbers as lua/card.lua has them
 local minutes, cut = tonumber(ARGV[1]), tonumber(ARGV[2])
-local prefix, this = HELD:match('^(.*):inflight:'), math.floor(now / 60000)
+local this = math.floor(now / 60000)
 
 local function oldest(list)
   for _, element in ipairs({call('LINDEX', list, -1) or '', call('LINDEX', list, -2) or ''}) do
@@ -14,6 +14,6 @@ end
 local element = oldest(HANDOFF) or oldest(QUEUE) or ''
 local reply = {now, element:sub(1, cut), #element}
 for minute = this - minutes + 1, this do
-  reply[#reply + 1] = call('HGETALL', prefix .. ':minute:' .. minute)
+  reply[#reply + 1] = call('HGETALL', key_of('minute', minute))
 end
 return reply

@@ -10,7 +10,7 @@ local MOST_WORKERS = 20
 local SHOWN = {'enqueued', 'started', 'last', 'attempts', 'workers', 'backend', 'queue', 'priority', 'run_after', 'errors'}
 
 local function start(id, run, path, frame)
-  local key = result_key(id)
+  local key = key_of('result', id)
   if call('TYPE', key).ok ~= 'hash' then return false end
   local status, its_path, its_run, its_frame, reason, attempts, workers =
     unpack(call('HMGET', key, 'status', 'path', 'run', 'frame', 'reason', 'attempts', 'workers'))
@@ -29,7 +29,7 @@ local function start(id, run, path, frame)
 end
 
 local function finish(id, run, status, value, reason, error)
-  local key = result_key(id)
+  local key = key_of('result', id)
   if call('TYPE', key).ok ~= 'hash' or call('HGET', key, 'run') ~= run then return 0 end
   if error ~= '' then add_error(key, error) end
   if status == 'READY' then

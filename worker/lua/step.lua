@@ -93,7 +93,7 @@ local function oversized(n, payload)
     reply[7], want = reply[7] + 1, want - 1
     return nil
   end
-  call('SET', oversized_key(task_prefix .. n), payload, 'EX', 604800)
+  call('SET', key_of('oversized', task_prefix .. n), payload, 'EX', 604800)
   return task_prefix .. n .. ' 1 0 ' .. #payload .. '\n' .. payload:sub(1, HEAD)
 end
 
