@@ -13,8 +13,9 @@ from typing import Any
 from multiworker.worker import commands
 from multiworker.worker.commands import Command
 from multiworker.worker.errors import PayloadError
-from multiworker.worker.keys import Keys, hash_tag
+from multiworker.worker.keys import Keys
 from multiworker.worker.message import decode
+from multiworker.worker.view import View
 
 PAGE = 500
 """Dead letters in one page."""
@@ -157,23 +158,8 @@ class Handled:
     cut: list[str]
 
 
-class Operator:
-    """What an operator can see and do of one queue.
-
-    Args:
-        ask: sends a command and returns its reply, such as Client.ask; what it raises, RedisUnavailable above all, all
-            methods raise.
-        queue: the list's name.
-
-    Raises:
-        SettingsError: the name cannot be.
-    """
-
-    def __init__(self, ask: Callable[[Command], Any], queue: str) -> None:
-        hash_tag(queue)
-        self.queue = queue
-        self._ask = ask
-        self._keys = Keys(queue)
+class Operator(View):
+    """What an operator can see and do of one queue; see View for its arguments."""
 
     def depths(self) -> Depths:
         """Count what lies where, at one moment."""

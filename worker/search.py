@@ -14,11 +14,11 @@ from typing import Any
 
 from multiworker.worker import commands
 from multiworker.worker.commands import Command
-from multiworker.worker.keys import Keys
 from multiworker.worker.message import parse_frame
 from multiworker.worker.operate import WHOLE, Filter, Handled, Letter, Operator, is_entry, read_letter
 from multiworker.worker.results import Stored
 from multiworker.worker.results import read as read_result
+from multiworker.worker.view import View
 from multiworker.worker.watch import known_of
 
 STEP, STEP_BYTES = 1000, 4 * 1024 * 1024
@@ -125,22 +125,12 @@ class Story:
     partly: list[str] = field(default_factory=list)
 
 
-class Searcher:
-    """Finds tasks of one queue.
-
-    Args:
-        ask: sends a command and returns its reply, such as Client.ask; what it raises, RedisUnavailable above all, all
-            methods raise.
-        queue: the list's name.
-
-    Raises:
-        SettingsError: the name cannot be.
-    """
+class Searcher(View):
+    """Finds tasks of one queue; see View for its arguments."""
 
     def __init__(self, ask: Callable[[Command], Any], queue: str) -> None:
+        super().__init__(ask, queue)
         self._operator = Operator(ask, queue)
-        self._ask = ask
-        self._keys = Keys(queue)
 
     def letters(
         self,

@@ -1,20 +1,18 @@
 """What one queue and its workers do, on all hosts, as they tell it themselves; the admin pages show it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
 from multiworker.worker import commands
-from multiworker.worker.commands import Command
 from multiworker.worker.errors import PayloadError
-from multiworker.worker.keys import Keys, hash_tag
 from multiworker.worker.ledger import BUCKETS
 from multiworker.worker.message import decode
+from multiworker.worker.view import View
 
 MOST_WORKERS = 500
 """Workers that are shown of one queue."""
@@ -170,23 +168,8 @@ class Pulse:
         return percentile(sums, share)
 
 
-class Watcher:
-    """Reads what workers say of one queue.
-
-    Args:
-        ask: sends a command and returns its reply, such as Client.ask; what it raises, RedisUnavailable above all, all
-            methods raise.
-        queue: the list's name.
-
-    Raises:
-        SettingsError: the name cannot be.
-    """
-
-    def __init__(self, ask: Callable[[Command], Any], queue: str) -> None:
-        hash_tag(queue)
-        self.queue = queue
-        self._ask = ask
-        self._keys = Keys(queue)
+class Watcher(View):
+    """Reads what workers say of one queue; see View for its arguments."""
 
     def workers(self) -> tuple[int, list[Worker]]:
         """Return how many workers there are, and the first MOST_WORKERS of them, by host and slot."""

@@ -65,6 +65,14 @@ def redis_url(redis_server: RedisServer, redis_client: redis.Redis, login: str) 
 
 
 @pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    """A client of the shared server, for a user with the least rights."""
+    client = Client(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
 def as_worker(redis_server: RedisServer, redis_client: redis.Redis, users: Mapping[str, str]) -> Iterator[Ask]:
     """Sends commands as a worker does, where the code under test is another user."""
     client = Client(f"unix://{users['worker']}{redis_server.socket}")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,6 @@ def multiworker(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         return code, out, err
 
     return call
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    client = Client(redis_url)
-    yield client
-    client.close()
 
 
 def taken(redis_client: redis.Redis, queue: str = "async_tasks") -> list[bytes]:

@@ -28,13 +28,6 @@ from tests.waiting import sync_until
 KEYS = Keys("async_tasks")
 
 
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    client = Client(redis_url)
-    yield client
-    client.close()
-
-
 def taken(redis_client: redis.Redis, queue: str = "async_tasks") -> list[dict[str, Any]]:
     """All tasks of a list, in the order in which workers take them."""
     elements = redis_client.lrange(queue, 0, -1)

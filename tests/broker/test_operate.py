@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from multiworker.worker.operate import PAGE, PAGE_BYTES, Depths, Filter, Operato
 from tests.broker.dying import KEYS, LIMIT, Ask, Worker, bury_many
 
 EMPTY = Depths(*[0] * 10)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    client = Client(redis_url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Tasks are found by what they are, a bounded piece at a time."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from multiworker.worker.errors import Reason
 from multiworker.worker.operate import Filter, Letter
 from multiworker.worker.search import Searcher
 from tests.broker.dying import KEYS, Ask, Worker, bury_many
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    client = Client(redis_url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

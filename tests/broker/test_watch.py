@@ -1,7 +1,6 @@
 """What is shown of a queue and its minutes."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,13 +11,6 @@ from multiworker.worker.client import Client
 from multiworker.worker.keys import Keys
 from multiworker.worker.ledger import BUCKETS
 from multiworker.worker.watch import Watcher, born, known_of, percentile
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    client = Client(redis_url)
-    yield client
-    client.close()
 
 
 @pytest.fixture
