@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,10 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from multiworker.django import compat, conf, handlers, inline, options, sending
-from multiworker.django.options import LIST, Options
+from multiworker.django.options import Options
+from multiworker.django.problems import Problem
 from multiworker.django.stored import change, is_id, load, moment
 from multiworker.django.task import Task, find
 from multiworker.worker import commands
+from multiworker.worker.client import QUEUE
 from multiworker.worker.client.encode import Ready, delay_ms, fresh_id
 from multiworker.worker.commands import Command, Expected
 from multiworker.worker.errors import MAX_DELAY
@@ -62,11 +64,7 @@ class TaskBackend(compat.BaseTaskBackend):
 
     def check(self, **_: object) -> list[CheckMessage]:
         """Return what is wrong with the settings of this backend."""
-        unmapped = self._given_queues
-        if not isinstance(unmapped, str):
-            unmapped = [name for name in unmapped if name not in self.settings.lists]
-        problems = [*self.settings.problems, *options.wrong_queues(self.alias, unmapped)]
-        return [Error(problem.text, problem.hint, id=f"{_LABEL}.{problem.id}") for problem in problems]
+        return [Error(problem.text, problem.hint, id=f"{_LABEL}.{problem.id}") for problem in self._problems]
 
     def require_sound(self) -> None:
         """Refuse to work with settings that check() complains of.
@@ -74,8 +72,16 @@ class TaskBackend(compat.BaseTaskBackend):
         Raises:
             ImproperlyConfigured: one line, the first complaint.
         """
-        for problem in self.check():
-            raise ImproperlyConfigured(f"{problem.msg}{'; ' + problem.hint if problem.hint else ''}")
+        for problem in self._problems:
+            raise ImproperlyConfigured(str(problem))
+
+    @cached_property
+    def _problems(self) -> list[Problem]:
+        """What is wrong; looked for once, as every task that is sent asks."""
+        unmapped = self._given_queues
+        if not isinstance(unmapped, str):
+            unmapped = [name for name in unmapped if name not in self.settings.lists]
+        return [*self.settings.problems, *options.wrong_queues(self.alias, unmapped)]
 
     def list_of(self, queue_name: str) -> str:
         """Return the list of a queue: ``async_tasks`` for ``default``, one of its own name for others, unless mapped.
@@ -83,7 +89,7 @@ class TaskBackend(compat.BaseTaskBackend):
         Args:
             queue_name: Django's.
         """
-        rule = LIST if queue_name == compat.DEFAULT_TASK_QUEUE_NAME else queue_name
+        rule = QUEUE if queue_name == compat.DEFAULT_TASK_QUEUE_NAME else queue_name
         return self.settings.lists.get(queue_name, rule)
 
     def lists(self) -> list[str]:
@@ -266,28 +272,9 @@ class TaskBackend(compat.BaseTaskBackend):
     async def _asend(self, parcel: Parcel) -> None:
         client, delay = conf.client(), _delay(parcel.result.task)
         now = [await client.aask(command) for command in self._announcements(parcel, delay)][-1]
-        path, data = parcel.result.task.module_path, msgspec.Raw(parcel.data)
-        await client.aenqueue(path, data, id=parcel.result.id, **_how(parcel, delay))
+        await client.asend_encoded(parcel.ready, **_how(parcel, delay))
         _was_sent(parcel, now)
         await compat.task_enqueued.asend(type(self), task_result=parcel.result)
-
-
-def backends() -> list[TaskBackend]:
-    """Return the configured backends that are multiworker's."""
-    return [backend for backend in compat.task_backends.all() if isinstance(backend, TaskBackend)]
-
-
-def queues() -> list[str]:
-    """Return the lists that the configured backends send to, the first backend's first; for workers to serve.
-
-    Raises:
-        ImproperlyConfigured: the settings of a backend cannot be.
-    """
-    found: dict[str, None] = {}
-    for backend in backends():
-        backend.require_sound()
-        found |= dict.fromkeys(backend.lists())
-    return [*found]
 
 
 def _how(parcel: Parcel, delay: float) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """The setting ``MULTIWORKER``: what it may say, and what follows from it together with environment and CACHES."""
 
-import difflib
 import functools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +10,7 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 
 from multiworker.django.caches import in_redis, url_of
+from multiworker.django.problems import Problem, near
 from multiworker.worker.addresses import check_redis_url
 from multiworker.worker.client import MAX_PAYLOAD, QUEUE, Client
 from multiworker.worker.errors import SettingsError
@@ -34,21 +33,6 @@ OWN_REDIS, SHARED_REDIS = REDIS_VARIABLES
 _LOCAL: str = Settings().redis
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with the setting.
-
-    Args:
-        id: of Django's system check, without the app's label.
-        text: what is wrong and where; never a password.
-        hint: what to do.
-    """
-
-    id: str
-    text: str
-    hint: str | None = None
-
-
 def engine_options() -> dict[str, Any]:
     """Return what Django says of the engine, by field of multiworker.worker.settings.Settings.
 
@@ -68,7 +52,7 @@ def given() -> dict[str, Any]:
         SettingsError: one line, naming the key.
     """
     for problem in problems():
-        raise SettingsError(problem.text + (f"; {problem.hint}" if problem.hint else ""))
+        raise SettingsError(str(problem))
     names = {ENGINE[key]: value for key, value in _setting().items() if key in ENGINE and value is not None}
     found = {name: check_type(name, value) for name, value in names.items()}
     if url := _cache_url():
@@ -165,9 +149,7 @@ def _wrong_type(key: str, value: object) -> Iterator[Problem]:
 
 
 def _unknown(key: object) -> Problem:
-    known = [*ENGINE, *OWN]
-    near = difflib.get_close_matches(str(key).upper().replace("-", "_").removeprefix("MULTIWORKER_"), known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
+    hint = near(str(key).upper().replace("-", "_").removeprefix("MULTIWORKER_"), [*ENGINE, *OWN])
     if key == "SETTINGS":
         hint = "the settings module is the one it stands in"
     return Problem("E002", f"MULTIWORKER has no key {key!r:.100}", hint)

@@ -22,8 +22,8 @@ from multiworker.worker.settings import Settings
 _MAX_ATTEMPTS: int = Settings().max_attempts
 
 
-class _Inline:
-    """What current() asks.
+class Inline:
+    """What current() asks of a task that runs where it was sent.
 
     Args:
         known: of the task.
@@ -56,7 +56,7 @@ def run(payload: bytes, queue: str) -> Any:
     most = handler.max_attempts or conf.engine_options().get("max_attempts", _MAX_ATTEMPTS)
     for attempt in itertools.count(1):
         task = msgspec.json.decode(payload)
-        token = CURRENT.set(_Inline(Current(task["id"], task["type"], attempt, queue, most)))
+        token = CURRENT.set(Inline(Current(task["id"], task["type"], attempt, queue, most)))
         try:
             return call(handler.function, task if handler.whole else task.get("data"))
         except Retry:

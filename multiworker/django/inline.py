@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from multiworker.django import compat
-from multiworker.django.eager import call
+from multiworker.django.eager import Inline, call
 from multiworker.django.running import Returned, failure_of, returned
 from multiworker.django.stored import TaskError, change, moment
 from multiworker.worker.context import CURRENT, Current
@@ -20,22 +20,6 @@ MOST_REMEMBERED = 1000
 """Results that a process remembers."""
 _remembered: OrderedDict[str, Any] = OrderedDict()
 _turn = threading.Lock()
-
-
-class _Running:
-    """What current() asks.
-
-    Args:
-        result: of the task.
-    """
-
-    def __init__(self, result: Any) -> None:
-        self._result = result
-
-    def describe(self) -> Current:
-        """Return what a task may know."""
-        task = self._result.task
-        return Current(self._result.id, task.module_path, 1, task.queue_name, 1)
 
 
 def run(result: Any, sender: type) -> None:
@@ -50,7 +34,7 @@ def run(result: Any, sender: type) -> None:
     """
     _sent(result, sender)
     _begin(result, sender)
-    token = CURRENT.set(_Running(result))
+    token = CURRENT.set(_known(result))
     try:
         _succeed(result, returned(call(result.task.func, *_context(result), *result.args, **result.kwargs)))
         compat.task_finished.send(sender, task_result=result)
@@ -70,7 +54,7 @@ async def arun(result: Any, sender: type) -> None:
         return
     await sync_to_async(_sent)(result, sender)
     await sync_to_async(_begin)(result, sender)
-    token = CURRENT.set(_Running(result))
+    token = CURRENT.set(_known(result))
     try:
         _succeed(result, returned(await result.task.func(*_context(result), *result.args, **result.kwargs)))
         await compat.task_finished.asend(sender, task_result=result)
@@ -86,6 +70,11 @@ async def arun(result: Any, sender: type) -> None:
 def remembered(result_id: object) -> Any:
     """Return the result of a task that has run here lately; None if there is none."""
     return _remembered.get(result_id) if isinstance(result_id, str) else None
+
+
+def _known(result: Any) -> Inline:
+    task = result.task
+    return Inline(Current(result.id, task.module_path, 1, task.queue_name, 1))
 
 
 def _context(result: Any) -> list[Any]:

@@ -1,6 +1,5 @@
 """What ``OPTIONS`` of a backend in ``TASKS`` may say."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,29 +7,13 @@ from typing import Any
 
 from django.conf import settings
 
+from multiworker.django.problems import Problem, near
 from multiworker.worker.errors import MAX_DELAY, SettingsError
 from multiworker.worker.keys import hash_tag
 from multiworker.worker.registry import BACKOFF
 
-LIST = "async_tasks"
-"""The list of Django's queue ``default``."""
 MOST_RESULTS = 10_000_000
 """Ended results that a queue may be told to keep."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with a backend's settings.
-
-    Args:
-        id: of Django's system check, without the app's label.
-        text: what is wrong and where.
-        hint: what to do.
-    """
-
-    id: str
-    text: str
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +90,7 @@ def wrong_queues(alias: str, given: object) -> Iterator[Problem]:
 
 
 def _unknown(where: str, key: object) -> Problem:
-    near = difflib.get_close_matches(str(key).upper(), [*_READERS], n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(_READERS)}"
-    return Problem("E102", f"{where} has no key {key!r:.100}", hint)
+    return Problem("E102", f"{where} has no key {key!r:.100}", near(str(key).upper(), _READERS))
 
 
 def _number(low: float, high: float) -> Callable[[Any], float]:

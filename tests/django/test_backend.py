@@ -18,8 +18,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from multiworker import EncodeError, RedisUnavailable
-from multiworker.django import TaskBackend
-from multiworker.django.backend import backends, queues
+from multiworker.django import TaskBackend, queues
 from multiworker.django.compat import (
     InvalidTask,
     TaskResultDoesNotExist,
@@ -328,8 +327,8 @@ def test_queues_are_lists_by_rule_or_by_option(redis_client: "redis.Redis") -> N
         result = tasks.add.using(backend=backend, queue_name=queue).enqueue(1, 2)
         assert [one["id"] for one in sent(redis_client, list_)] == [result.id]
         assert task_backends[backend].get_result(result.id).id == result.id
-    assert queues() == ["async_tasks", "slow", "mapped_tasks", "mail"]
-    assert [backend.alias for backend in backends()] == ["default", "mapped", "brisk", "open"]
+    assert queues.backend_lists() == ["async_tasks", "slow", "mapped_tasks", "mail"]
+    assert [alias for alias, _ in queues._ours()] == ["default", "mapped", "brisk", "open"]
 
 
 def test_a_priority_goes_with_the_task(redis_client: "redis.Redis") -> None:

@@ -74,10 +74,29 @@ class Client:
     ) -> str:
         """See multiworker.aenqueue."""
         terms = _checked(delay, queue, confirm, priority)
-        task = encode(type, data, id, self._max_payload)
-        confirmed = await (await self._line()).send(terms, task, confirm)
-        _require(confirmed, confirm, [task.id])
+        task = self.encode(type, data, id)
+        await self._asend(terms, task, confirm)
         return task.id
+
+    async def asend_encoded(
+        self,
+        task: Ready,
+        *,
+        delay: float | timedelta | None = None,
+        queue: str = QUEUE,
+        confirm: int = 0,
+        priority: int = 0,
+    ) -> None:
+        """Send a task that encode() has made, together with those that are sent at the same time; see aenqueue().
+
+        Args:
+            task: what was encoded.
+            delay: as for multiworker.aenqueue, and so are the others.
+            queue: see there.
+            confirm: see there.
+            priority: see there.
+        """
+        await self._asend(_checked(delay, queue, confirm, priority), task, confirm)
 
     def enqueue_many(
         self,
@@ -184,6 +203,9 @@ class Client:
             _require(self._caller.ask_confirmed(command, confirm), confirm, ids)
         else:
             self._caller.ask(command)
+
+    async def _asend(self, terms: Terms, task: Ready, confirm: int) -> None:
+        _require(await (await self._line()).send(terms, task, confirm), confirm, [task.id])
 
     def close(self) -> None:
         """Hang up the connections that threads have used; those of event loops are closed when their loop ends."""

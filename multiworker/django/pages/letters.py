@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -79,13 +80,10 @@ class DeadLetterAdmin(PageAdmin):
         given = request.GET
         queue, wanted = chosen_queue(given), filter_of(given)
         searcher = Searcher(client().ask, queue)
-        newer = given.get("newer", "")
-        if newer or given.get("order") == "oldest":
-            found = searcher.letters(wanted, beyond=newer, newest=False, count=ROWS, patience=SEARCH)
-        else:
-            found = searcher.letters(wanted, beyond=given.get("older", ""), count=ROWS, patience=SEARCH)
+        turned = _is_turned(given)
+        beyond = given.get("newer" if turned else "older", "")
+        found = searcher.letters(wanted, beyond=beyond, newest=not turned, count=ROWS, patience=SEARCH)
         rows = [Row.of(letter) for letter in found.letters]
-        turned = bool(newer) or given.get("order") == "oldest"
         return {
             "queue": queue,
             "queues": queues(),
@@ -100,13 +98,9 @@ class DeadLetterAdmin(PageAdmin):
 
     def _pager(self, queue: str, wanted: Filter, found: Found, given: Mapping[str, str]) -> dict[str, str]:
         """Return the addresses of the pages beside this one; empty where there is none."""
-
-        def at(**place: str) -> str:
-            query = {"queue": queue, **{name: value or "" for name, value in asdict(wanted).items()}}
-            return Links(self.admin_site.name).to("deadletter", "changelist", **query, **place)
-
+        at = partial(self._list, queue, wanted)
         entries = [letter.entry for letter in found.letters]
-        if given.get("newer") or given.get("order") == "oldest":
+        if _is_turned(given):
             # Towards the newer ones, so the page's last letter is the one that was found first.
             older = at(older=entries[0]) if entries and given.get("newer") else ""
             return {"newest": at(), "newer": at(newer=found.last) if found.last else "", "older": older, "oldest": ""}
@@ -197,9 +191,15 @@ class DeadLetterAdmin(PageAdmin):
                 change_message=json.dumps([]),
             )
 
-    def _list(self, queue: str, wanted: Filter) -> str:
+    def _list(self, queue: str, wanted: Filter, **place: str) -> str:
+        """Return the address of a page of the list."""
         query = {name: value or "" for name, value in asdict(wanted).items()}
-        return Links(self.admin_site.name).to("deadletter", "changelist", queue=queue, **query)
+        return Links(self.admin_site.name).to("deadletter", "changelist", queue=queue, **query, **place)
+
+
+def _is_turned(given: Mapping[str, str]) -> bool:
+    """Tell whether a page is looked for from the oldest letter, or from one of its own, towards the newest."""
+    return bool(given.get("newer")) or given.get("order") == "oldest"
 
 
 def filter_of(given: Mapping[str, str]) -> Filter:
