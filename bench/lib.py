@@ -33,6 +33,11 @@ def scratch() -> Iterator[Path]:
         yield Path(directory)
 
 
+def environment_of_starts() -> dict[str, str]:
+    """Return this process' environment, but for what keeps Python from storing byte code: no start compiles anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextlib.contextmanager
 def running(
     arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, grace: float = GRACE
@@ -50,7 +55,7 @@ def running(
         process = subprocess.Popen(
             arguments,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path, **(environment or {})},
+            env=environment_of_starts() | {"PYTHONPATH": path, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

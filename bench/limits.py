@@ -72,7 +72,9 @@ def _plain(stand: Stand, sizes: Sizes) -> Figures:
 def _imports(_stand: Stand, _sizes: Sizes) -> Figures:
     """What Python itself needs to have the libraries."""
     begun = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import asyncio, redis.asyncio, uvloop"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import asyncio, redis.asyncio, uvloop"], check=True, env=lib.environment_of_starts()
+    )
     return {"start": time.monotonic() - begun}
 
 
