@@ -44,20 +44,18 @@ class Birth:
         return _REQUEST.pack(self.index, self.started, self.slot, self.first)
 
 
-def child(board: Scoreboard, generation: Generation, asked: Birth, run: Callable[..., int] | None = None) -> int:
+def child(board: Scoreboard, generation: Generation, asked: Birth, run: Callable[..., int]) -> int:
     """Live as a child.
 
     Args:
         board: the scoreboard.
         generation: whose code and settings it runs.
         asked: which child it is.
-        run: what a template has prepared instead of run_child().
+        run: run_child(), as the template has prepared it.
 
     Returns:
         The exit code.
     """
-    from multiworker.worker.process import run_child  # noqa: PLC0415 - see above
-
     process.volunteer()
     settings = generation.settings
     title = f"multiworker: child {asked.slot} gen {generation.number}"
@@ -66,7 +64,7 @@ def child(board: Scoreboard, generation: Generation, asked: Birth, run: Callable
     if settings.pin:
         cores = usable_cores()
         os.sched_setaffinity(0, {cores[(asked.slot - 1) % len(cores)]})
-    return (run or run_child)(
+    return run(
         settings,
         board,
         asked.index,
@@ -77,7 +75,7 @@ def child(board: Scoreboard, generation: Generation, asked: Birth, run: Callable
 
 
 def template(board: Scoreboard, generation: Generation, index: int, requests: int, tell: Callable[[], None]) -> int:
-    """Import the handlers once, and fork children for the parent until it hangs up.
+    """Import what children need, and fork them for the parent until it hangs up.
 
     Args:
         board: the scoreboard.

@@ -67,18 +67,19 @@ class Nursery:
         return sum(generation in (None, child.generation) for child in ready)
 
     def fork(self, slot: int, generation: Generation, *, first: bool) -> bool:
-        """Fork a child.
+        """Have the generation's template fork a child.
 
         Args:
             slot: which of the wanted places it fills, from 1.
-            generation: whose code and settings it runs.
+            generation: whose code and settings it runs; its template can fork.
             first: nobody has been ready yet.
 
         Returns:
-            False if the system refuses.
+            False if that has just ended, or the scoreboard is full.
         """
+        template = self.templates.of(generation)
         index = self._board.free_record()
-        if index is None:
+        if index is None or template is None:
             return False
         record = self._board.records[index]
         asked = Birth(index, time.monotonic_ns(), slot, first)
@@ -88,31 +89,13 @@ class Nursery:
         record[Word.QUIET] = int(self.quiet)
         record[Word.STATE] = State.IMPORT
         try:
-            pid = self._bear(generation, asked)
+            template.ask(asked)
         except OSError as error:
-            log.error("cannot fork: %s", error.strerror)
+            log.error("%s cannot fork: %s", template.name, error.strerror)
             record.clear()
             return False
-        child = Child(pid, slot, generation.number, index, record, time.monotonic())
-        if pid:
-            record[Word.PID] = pid
-            self.by_pid[pid] = child
-        else:
-            self._unborn.append(child)
+        self._unborn.append(Child(0, slot, generation.number, index, record, time.monotonic()))
         return True
-
-    def _bear(self, generation: Generation, asked: Birth) -> int:
-        """Fork a child, or have a template do it.
-
-        Returns:
-            Its pid; 0 if that is still to come.
-        """
-        template = self.templates.of(generation)
-        if template:
-            template.ask(asked)
-            return 0
-        close = [*self._locks, *self.templates.fds]
-        return process.fork(lambda: lives.child(self._board, generation, asked), close=close)
 
     def _adopt(self) -> None:
         """Take in the children that templates have forked."""

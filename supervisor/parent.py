@@ -223,7 +223,7 @@ class Parent:
         self._slots.forget()
 
     def _keep_templates(self, now: float) -> None:
-        """With --preload, give the wanted generation and the last good one their templates, and end all others."""
+        """Give the wanted generation and the last good one their templates, and end all others."""
         wanted, good = self._reload.wanted, self._reload.good
         for child in self._nursery.stillborn(now):
             self._failed_fork(child.slot, now)

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ OOM_SCORE_STEP = 100
 """How far a child's oom_score_adj lies above the parent's: a tenth of the memory there is."""
 OOM_SCORE_LIMIT = 1000  # proc(5)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
-_ADOPTION_TIME = 0.0002  # seconds between two looks whether the parent has got its child
 _IGNORED_BY_CHILDREN = (signal.SIGHUP, signal.SIGINT)  # a terminal or pkill sends them to everybody; the parent decides
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,7 +94,7 @@ def _bear(parent: int, announce: Callable[[int], None], life: Callable[[], int])
     os.setpgid(0, 0)
     announce(os.getpid())
     while os.getppid() == between:
-        time.sleep(_ADOPTION_TIME)
+        os.sched_yield()  # it ends right now
     _die_with(parent)
     return life()
 

@@ -1,4 +1,4 @@
-"""The templates of --preload: processes that have imported the handlers once, and fork children for the parent.
+"""The templates: processes that have imported what children need, and fork them for the parent.
 
 What they have imported is shared by their children, and a child that died is back in milliseconds. A reload starts a
 new one. That of the last good generation stays until the next is good: a reload that is abandoned leaves its code.
@@ -37,7 +37,7 @@ class Template(Child):
 
     @property
     def booted(self) -> bool:
-        """It has imported the handlers."""
+        """It has imported what it is to."""
         return self.record[Word.STATE] == State.TEMPLATE
 
     def ask(self, birth: Birth) -> None:
@@ -75,11 +75,11 @@ class Templates:
     def can_fork(self, generation: Generation) -> bool:
         """Tell whether children of a generation can be forked now."""
         template = self.of(generation)
-        return not generation.settings.preload or (template is not None and template.booted)
+        return template is not None and template.booted
 
     def missing(self, generations: Iterable[Generation | None]) -> list[Generation]:
-        """Return those generations that should have a template and have none."""
-        wanted = {one.number: one for one in generations if one and one.settings.preload}
+        """Return those generations that have no template."""
+        wanted = {one.number: one for one in generations if one}
         return [one for one in wanted.values() if not self.of(one)]
 
     def fork(self, generation: Generation) -> bool:

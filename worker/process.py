@@ -5,6 +5,7 @@ import gc
 import importlib
 import importlib.util
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -64,27 +65,36 @@ def run_child(
 
 
 def prepare(settings: Settings) -> Registry:
-    """Import what children run, and take it out of the garbage collector's sight: it stays, and a fork may share it.
+    """Import what children run.
 
     Raises:
         HandlerImportError: it does not import.
     """
     registry = _import_handlers(settings)
-    _loop_factory()
-    gc.collect()
-    gc.freeze()
+    _settle_in()
     return registry
 
 
+def _settle_in() -> None:
+    """Take what is imported out of the garbage collector's sight: it stays, and who looks at it cannot share it."""
+    _loop_factory()
+    gc.collect()
+    gc.freeze()
+
+
 def prepare_to_fork(settings: Settings) -> tuple[Callable[..., int], Callable[[], None]]:
-    """Import what children run, in a process that forks them.
+    """Make ready a process that forks children: they share what it has imported. With ``--preload``, so are handlers.
 
     Returns:
-        run_child() with the handlers; and what is to be called before each fork, and raises as this does.
+        run_child(), with the handlers if they are imported; and what is to be called before each fork, and raises as
+        this does.
 
     Raises:
         HandlerImportError: it does not import, or has begun what must not be forked: threads, connections.
     """
+    if not settings.preload:
+        _settle_in()
+        return run_child, lambda: None
     known = preload.open_sockets()
 
     def check() -> None:
@@ -145,14 +155,15 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
 
 
 def _import_handlers(settings: Settings) -> Registry:
+    engine = frozenset(sys.modules)
     take_over_path()
     if not settings.settings:
-        return load(settings.handler)
+        return load(settings.handler, engine)
     try:
         boot = importlib.import_module(_DJANGO)
     except Exception as error:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
-    registry: Registry = boot.prepare(settings)
+    registry: Registry = boot.prepare(settings, engine)
     return registry
 
 

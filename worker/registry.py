@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any, Protocol, TypeVar
@@ -127,11 +127,13 @@ class Registry:
     calls: bool = False
 
 
-def load(specs: Iterable[str]) -> Registry:
+def load(specs: Iterable[str], apart: Container[str] = ()) -> Registry:
     """Import handler modules and collect what they declare.
 
     Args:
         specs: ``MODULE`` or ``MODULE:FUNC``, as given by the operator.
+        apart: names of modules that declare none. To look at an object is to write its reference count, and so to copy
+            the memory that a fork shares.
 
     Returns:
         The registry.
@@ -150,7 +152,8 @@ def load(specs: Iterable[str]) -> Registry:
             if catch_all:
                 raise HandlerImportError(f"--handler {spec}: there is a catch-all already; give one MODULE:FUNC")
             catch_all = _named(module, function_name, spec)
-    return Registry(_declared(list(sys.modules.values())), catch_all)
+    modules = [module for name, module in list(sys.modules.items()) if name not in apart]
+    return Registry(_declared(modules), catch_all)
 
 
 def _named(module: ModuleType, name: str, spec: str) -> Handler:
@@ -171,9 +174,8 @@ def _declared(modules: Iterable[ModuleType]) -> dict[str, Handler]:
     found: dict[str, Handler] = {}
     for module in modules:
         for value in list(getattr(module, "__dict__", {}).values()):
-            if type(value) is not FunctionType or _MARK not in value.__dict__:
-                continue
-            for kind, declared in value.__dict__[_MARK].items():
+            marked = getattr(value, _MARK, None) if type(value) is FunctionType else None
+            for kind, declared in (marked or {}).items():
                 other = found.setdefault(kind, declared)
                 if other.function is not declared.function:
                     both = " and ".join(f"{f.__module__}.{f.__qualname__}" for f in (other.function, declared.function))

@@ -19,9 +19,9 @@ class State(IntEnum):
     SETTLED = 6
     """Left Redis in order, or its tasks have been given back."""
     TEMPLATE_IMPORT = 7
-    """No child, but what --preload will fork children from: imports the handlers."""
+    """No child, but what children will be forked from: it imports what they need."""
     TEMPLATE = 8
-    """It has imported them."""
+    """It has imported that."""
 
 
 class Why(IntEnum):

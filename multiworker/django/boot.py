@@ -1,6 +1,7 @@
 """What a child does of Django before it takes tasks. The worker knows this module by an import string alone."""
 
 import os
+from collections.abc import Container
 from dataclasses import replace
 
 import django
@@ -13,11 +14,12 @@ from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
 
 
-def prepare(settings: Settings) -> Registry:
+def prepare(settings: Settings, apart: Container[str] = ()) -> Registry:
     """Set Django up, find the handlers, and have each of them look after its database connections.
 
     Args:
         settings: the parent's; ``--settings`` names the project's settings module.
+        apart: names of modules that declare no handlers.
 
     Returns:
         The registry.
@@ -30,7 +32,7 @@ def prepare(settings: Settings) -> Registry:
         django.setup()
     except (Exception, SystemExit) as error:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
-    found = find_handlers(settings.handler)
+    found = find_handlers(settings.handler, apart)
     connections.hang_up()
     tasks = task_handlers()
     catch_all = _careful(found.catch_all) if found.catch_all else None

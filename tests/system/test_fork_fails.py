@@ -36,8 +36,9 @@ def limit(processes: int) -> list[str]:
 
 
 def relimit(engine: Engine, processes: int) -> None:
-    """Change the limit of a running parent."""
-    subprocess.run([*limit(processes), "--pid", str(engine.pid)], check=True)
+    """Change the limit of a running parent and its template."""
+    for pid in (engine.pid, *engine.templates()):
+        subprocess.run([*limit(processes), "--pid", str(pid)], check=True)
 
 
 def test_it_goes_on_as_soon_as_forks_succeed(engine: Engine) -> None:

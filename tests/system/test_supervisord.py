@@ -66,7 +66,7 @@ def test_it_starts_reloads_and_stops_in_order(engine: Engine, supervisord: Super
     # then it does
     engine.until_line("generation 2 is ready: 2 children")
     engine.open_gate("first")
-    until(lambda: len(supervisord.others()) == 3, "the end of the old children", engine.text)
+    until(lambda: len(supervisord.others()) == 4, "the end of the old children", engine.text)
     engine.push("hold", 2, gate="second")
     assert engine.until_noted(2)[1]["code"] == "two"
     assert supervisord.pid() == parent
