@@ -78,6 +78,7 @@ def prepare(settings: Settings) -> Registry:
 def _settle_in() -> None:
     """Take what is imported out of the garbage collector's sight: it stays, and who looks at it cannot share it."""
     _loop_factory()
+    importlib.import_module("multiworker.worker.client")  # most handlers send tasks, too
     gc.collect()
     gc.freeze()
 
