@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError, MovedError, NoScriptError, RedisEr
 from multiworker.worker import commands, guide
 from multiworker.worker.addresses import Place, Route
 from multiworker.worker.commands import Command, script_load_of
+from multiworker.worker.deadline import Deadline
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.guide import ALWAYS, ASKING, LOOKUP_TIMEOUT, PAUSES, ROLE, Guide
@@ -42,6 +43,7 @@ class Wire:
         self._moved_to: Place | None = None
         self._left_behind = False
         self._turn = asyncio.Lock()
+        self._deadline = Deadline()
         self.missed_at = 0
         """Monotonic ns at which a command last failed, or got no answer in time."""
 
@@ -80,7 +82,7 @@ class Wire:
         """Send commands in one go when those before them are answered; only the main one's errors matter."""
         async with self._turn:
             try:
-                async with asyncio.timeout(guide.ANSWER_TIMEOUT + extra):
+                with self._deadline.after(guide.ANSWER_TIMEOUT + extra):
                     return await self._ask(asked, main)
             except (RedisError, OSError, TimeoutError) as error:
                 self.missed_at = time.monotonic_ns()

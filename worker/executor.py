@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from multiworker.worker.context import CURRENT, Current
+from multiworker.worker.context import Current
 from multiworker.worker.errors import HandlerTimeout, PayloadError, Reason
 from multiworker.worker.logs import describe
 from multiworker.worker.message import SUSPECT, Frame, check_type, decode_object, parse_frame, valid_name
@@ -140,7 +140,6 @@ class Executor:
         """
         if self.leaving:
             return GIVEN_BACK
-        CURRENT.set(run)
         if run.handler.observer is not None:
             return await self._observed(run, run.handler.observer, overran)
         try:

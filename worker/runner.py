@@ -44,7 +44,6 @@ class Runner:
 
     async def _together(self, runs: list[Run]) -> None:
         task = asyncio.current_task()
-        CURRENT.set(None)
         clean = contextvars.copy_context()
         spread = self._loop.call_soon(self._spread, runs, clean)  # comes to its turn if this task waits
         now = monotonic()
@@ -52,13 +51,14 @@ class Runner:
             run = runs.pop()
             run.task = task
             run.started = now
+            CURRENT.set(run)
+            before = contextvars.copy_context()
             try:
                 outcome = await self._executor.execute(run, self._ended)
             except GeneratorExit as error:  # thrown by a future, it closes all coroutines on its way but this one
                 outcome = self._executor.failed(run, error)
             now = self._ended(run, outcome)
-            CURRENT.set(None)
-            if contextvars.copy_context() != clean or (task and task.cancelling()):
+            if contextvars.copy_context() != before or (task and task.cancelling()):
                 self._spread(runs, clean)  # this one has left a trace that the others must not see
         spread.cancel()
 
@@ -69,6 +69,7 @@ class Runner:
 
     async def _apart(self, run: Run) -> None:
         run.started = monotonic()
+        CURRENT.set(run)
         try:
             outcome = await self._executor.execute(run, self._ended)
         except GeneratorExit as error:  # as above

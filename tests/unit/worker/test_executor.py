@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from multiworker.worker.context import Current, current
+from multiworker.worker.context import CURRENT, Current, current
 from multiworker.worker.errors import HandlerTimeout, Reason, Reject, Retry
 from multiworker.worker.executor import MAX_TRACEBACK, Executor, Run, format_traceback
 from multiworker.worker.outcome import DONE, Dead, Outcome, RetryIn
@@ -71,6 +71,12 @@ def never(run: Run, outcome: Outcome) -> None:
     pytest.fail("no run here outlasts its timeout")
 
 
+async def execute(executor: Executor, run: Run, overran: Callable[[Run, Outcome], object] = never) -> Outcome:
+    """Execute a run as the current one."""
+    CURRENT.set(run)
+    return await executor.execute(run, overran)
+
+
 def run_handler(
     function: Callable[[Any], Any], frame: bytes = TASK, settings: Settings | None = None, **more: Any
 ) -> Outcome:
@@ -78,7 +84,7 @@ def run_handler(
     executor = Executor(Registry({"email": Handler(function, **more)}), settings or Settings())
     accepted = executor.accept("1.1", frame, "q")
     assert isinstance(accepted, Run)
-    return asyncio.run(asyncio.wait_for(executor.execute(accepted, never), 60))
+    return asyncio.run(asyncio.wait_for(execute(executor, accepted), 60))
 
 
 def raiser(make: Callable[[], BaseException], *, is_async: bool) -> Callable[[Any], Any]:

@@ -24,6 +24,12 @@ def never(run: Run, outcome: Outcome) -> None:
     pytest.fail("no run here outlasts its timeout")
 
 
+async def execute(executor: Executor, run: Run, overran: Callable[[Run, Outcome], object] = never) -> Outcome:
+    """Execute a run as the current one."""
+    CURRENT.set(run)
+    return await executor.execute(run, overran)
+
+
 def run_handler(
     function: Callable[[Any], Any], frame: bytes = TASK, settings: Settings | None = None, **more: Any
 ) -> Outcome:
@@ -31,7 +37,7 @@ def run_handler(
     executor = Executor(Registry({"email": Handler(function, **more)}), settings or Settings())
     accepted = executor.accept("1.1", frame, "q")
     assert isinstance(accepted, Run)
-    return asyncio.run(asyncio.wait_for(executor.execute(accepted, never), 60))
+    return asyncio.run(asyncio.wait_for(execute(executor, accepted), 60))
 
 
 def raiser(make: Callable[[], BaseException], *, is_async: bool) -> Callable[[Any], Any]:
@@ -134,7 +140,7 @@ def together(function: Callable[[Any], Any], count: int, **more: Any) -> list[Ou
         runs = [
             executor.accept(f"1.{n}", b'w.1.%d 1 0\n{"type":"email","data":%d}' % (n, n), "q") for n in range(count)
         ]
-        tasks = [asyncio.create_task(executor.execute(run, never)) for run in runs if isinstance(run, Run)]
+        tasks = [asyncio.create_task(execute(executor, run)) for run in runs if isinstance(run, Run)]
         outcomes = await asyncio.gather(*tasks)
         assert executor.busy_threads == 0
         return list(outcomes)
@@ -207,7 +213,7 @@ def test_what_is_cancelled_because_the_child_leaves_is_given_back() -> None:
             started.clear()
             run = executor.accept("1.1", TASK, "q")
             assert isinstance(run, Run)
-            task = asyncio.create_task(executor.execute(run, never))
+            task = asyncio.create_task(execute(executor, run))
             await started.wait()
             executor.leaving = True
             task.cancel()
@@ -226,7 +232,7 @@ def test_nothing_begins_once_the_child_leaves() -> None:
         executor.leaving = True
         run = executor.accept("1.1", TASK, "q")
         assert isinstance(run, Run)
-        return await executor.execute(run, never)
+        return await execute(executor, run)
 
     assert asyncio.run(main()) is GIVEN_BACK
 
@@ -253,7 +259,7 @@ def test_a_handler_that_does_not_end_after_its_timeout_has_failed(*, is_async: b
         executor = Executor(Registry({"email": Handler(function, timeout=0.01)}), Settings(grace=0.01))
         run = executor.accept("1.1", TASK, "q")
         assert isinstance(run, Run)
-        task = asyncio.create_task(executor.execute(run, lambda *what: gone.append(what)))
+        task = asyncio.create_task(execute(executor, run, lambda *what: gone.append(what)))
         # when it goes on long after its timeout, then its outcome is known, once, while it runs
         await until(lambda: gone)
         assert executor.runaways == 1
