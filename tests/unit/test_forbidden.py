@@ -26,6 +26,7 @@ IMPORTS_BY_NAME = {
     "worker/registry.py:load": "the operator's --handler, checked by settings; before any task",
     "worker/process.py:_import_handlers": "Django, a literal; before any task",
     "worker/process.py:_loop_factory": "uvloop, a literal; before any task",
+    "worker/process.py:_settle_in": "our own module, a literal; before any task",
     "multiworker/__init__.py:__getattr__": "our own modules, from a constant table",
     "multiworker/django/discovery.py:task_handlers": "our own module, a literal; before any task",
     "multiworker/cli/root.py:get_command": "our own commands, from a constant table",
@@ -40,6 +41,7 @@ IMPORTS_BY_NAME = {
 ATTRIBUTES_BY_NAME = {
     "worker/settings.py:__post_init__": "the names of our own options",
     "worker/registry.py:mark": "a constant",
+    "worker/registry.py:_declared": "a constant",
     "worker/registry.py:_named": "the operator's --handler, checked by settings; before any task",
     "multiworker/__init__.py:__getattr__": "our own names, from a constant table",
     "multiworker/django/stored.py:change": "fields of a TaskResult, keywords of its callers",
