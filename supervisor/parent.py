@@ -163,9 +163,9 @@ class Parent:
         if self._exit is None:
             self._exit = code
             self._nursery.cancel_births()
-            self._nursery.templates.retire(())
             for child in self._nursery.all:
                 child.drain(self._settings.grace)
+            self._nursery.templates.retire(())
 
     def _kill_all(self) -> None:
         for child in self._nursery.all:

@@ -366,6 +366,14 @@ class Engine:
 
         return until(found, f"{count} ready children", self.text)
 
+    def until_draining(self, count: int) -> None:
+        """Wait until so many children take nothing more."""
+
+        def found() -> bool:
+            return sum(record[Word.STATE] == State.DRAIN for record in self.records()) == count
+
+        until(found, f"{count} draining children", self.text)
+
     # Tasks
 
     def push(self, kind: str, *numbers: int, **data: Any) -> None:

@@ -119,6 +119,7 @@ def test_ctrl_c_lets_what_runs_end_and_takes_nothing_more(site: Site) -> None:
     site.engine.until_noted(2)
     site.engine.send(signal.SIGINT)
     site.engine.until_line("SIGINT")
+    site.engine.until_draining(1)
     site.engine.open_gate()
     assert site.engine.finish() == Exit.OK
     assert site.engine.runs("end") == {1: 1, 2: 1}

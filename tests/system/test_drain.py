@@ -1,10 +1,10 @@
 """Stopping: what runs may finish, what does not finish is given back, and nobody waits longer than told."""
 
+import contextlib
 import signal
 
 import pytest
 
-from multiworker.worker.words import State, Word
 from tests.fix_redis import RedisServer
 from tests.system.fix_system import PREFIX, Engine, until
 
@@ -15,13 +15,6 @@ def given_back(engine: Engine) -> list[str]:
     """Return the headers (attempt and crashes) of the frames that were given back."""
     frames = engine.client.zrange(PREFIX + "scheduled", 0, -1)
     return [" ".join(frame.partition("\n")[0].split(" ")[1:]) for frame in frames]
-
-
-def until_draining(engine: Engine, count: int) -> None:
-    def found() -> bool:
-        return sum(record[Word.STATE] == State.DRAIN for record in engine.records()) == count
-
-    until(found, f"{count} draining children", engine.text)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -47,7 +40,7 @@ def test_a_second_term_does_not_cut_the_grace_short(engine: Engine) -> None:
     engine.push("hold", 1)
     engine.until_noted(1)
     engine.send(signal.SIGTERM)
-    until_draining(engine, 1)
+    engine.until_draining(1)
     engine.send(signal.SIGTERM)
     engine.until_line("SIGTERM from", count=2)
     engine.open_gate()
@@ -154,7 +147,8 @@ def test_a_stop_that_reaches_everybody_is_a_stop(engine: Engine) -> None:
     engine.until_noted(4)
     # when the parent and its children are told to stop, as systemd and some shells do
     for pid in sorted(engine.processes()):  # the parent is the eldest
-        engine.send(signal.SIGTERM, pid)
+        with contextlib.suppress(ProcessLookupError):  # it has ended the template by then
+            engine.send(signal.SIGTERM, pid)
     engine.until_line("SIGTERM from")
     engine.open_gate()
     # then the tasks finish, and nobody is forked or counts as dead
@@ -171,7 +165,7 @@ def test_a_child_that_is_told_to_leave_by_somebody_else_is_replaced(engine: Engi
     (entry,) = engine.until_noted(1)
     # when an operator stops that child
     engine.send(signal.SIGTERM, entry["pid"])
-    until_draining(engine, 1)
+    engine.until_draining(1)
     # then it finishes its task while another is already there
     until(lambda: len(engine.ready()) == 2, "a replacement", engine.text)
     engine.open_gate()
