@@ -128,7 +128,7 @@ class Executor:
         return Run(delivery, raw, queue, handler, kind, task, handler.max_attempts or self._max_attempts, alone)
 
     async def execute(self, run: Run, overran: Callable[[Run, Outcome], object]) -> Outcome:
-        """Run a task in the calling asyncio task, whose context is its own.
+        """Run a task in the calling asyncio task, in whose context it is the current one.
 
         Args:
             run: from accept().

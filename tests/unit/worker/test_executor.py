@@ -8,17 +8,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from multiworker.worker.context import CURRENT, Current, current
+from multiworker.worker.context import Current, current
 from multiworker.worker.errors import HandlerTimeout, Reason, Reject, Retry
 from multiworker.worker.executor import MAX_TRACEBACK, Executor, Run, format_traceback
-from multiworker.worker.outcome import DONE, Dead, Outcome, RetryIn
+from multiworker.worker.outcome import DONE, Dead, RetryIn
 from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
+from tests.executing import TASK, raiser, run_handler
 
 T = TypeVar("T")
-
-
-TASK = b'w.1.1 1 0\n{"type":"email","data":{"to":"x"}}'
 
 
 MIB = 1024 * 1024
@@ -65,36 +63,6 @@ RAISED: list[Callable[[], BaseException]] = [
     lambda: type("two\nlines", (Exception,), {})("x"),
     lambda: ValueError("\ud800 \x00 \x1b[2J"),
 ]
-
-
-def never(run: Run, outcome: Outcome) -> None:
-    pytest.fail("no run here outlasts its timeout")
-
-
-async def execute(executor: Executor, run: Run, overran: Callable[[Run, Outcome], object] = never) -> Outcome:
-    """Execute a run as the current one."""
-    CURRENT.set(run)
-    return await executor.execute(run, overran)
-
-
-def run_handler(
-    function: Callable[[Any], Any], frame: bytes = TASK, settings: Settings | None = None, **more: Any
-) -> Outcome:
-    """Run a function on one frame, in an event loop of its own."""
-    executor = Executor(Registry({"email": Handler(function, **more)}), settings or Settings())
-    accepted = executor.accept("1.1", frame, "q")
-    assert isinstance(accepted, Run)
-    return asyncio.run(asyncio.wait_for(execute(executor, accepted), 60))
-
-
-def raiser(make: Callable[[], BaseException], *, is_async: bool) -> Callable[[Any], Any]:
-    async def from_async(data: Any) -> None:
-        raise make()
-
-    def from_sync(data: Any) -> None:
-        raise make()
-
-    return from_async if is_async else from_sync
 
 
 def accept(raw: bytes, *types: str, catch_all: bool = False) -> Any:
