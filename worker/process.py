@@ -93,8 +93,9 @@ def prepare_to_fork(settings: Settings) -> tuple[Callable[..., int], Callable[[]
     Raises:
         HandlerImportError: it does not import, or has begun what must not be forked: threads, connections.
     """
+    _settle_in()
+    take_over_path()  # only now, for the engine's own imports are not to be found among the project's modules
     if not settings.preload:
-        _settle_in()
         return run_child, lambda: None
     known = preload.open_sockets()
 
@@ -156,15 +157,14 @@ def sweep(settings: Settings, board: Scoreboard) -> int:
 
 
 def _import_handlers(settings: Settings) -> Registry:
-    engine = frozenset(sys.modules)
-    take_over_path()
+    last_of_engine = next(reversed(sys.modules))
     if not settings.settings:
-        return load(settings.handler, engine)
+        return load(settings.handler, last_of_engine)
     try:
         boot = importlib.import_module(_DJANGO)
     except Exception as error:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
-    registry: Registry = boot.prepare(settings, engine)
+    registry: Registry = boot.prepare(settings, last_of_engine)
     return registry
 
 

@@ -3,8 +3,9 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from types import FunctionType, ModuleType
 from typing import Any, Protocol, TypeVar
 
@@ -127,13 +128,13 @@ class Registry:
     calls: bool = False
 
 
-def load(specs: Iterable[str], apart: Container[str] = ()) -> Registry:
+def load(specs: Iterable[str], after: str = "") -> Registry:
     """Import handler modules and collect what they declare.
 
     Args:
         specs: ``MODULE`` or ``MODULE:FUNC``, as given by the operator.
-        apart: names of modules that declare none. To look at an object is to write its reference count, and so to copy
-            the memory that a fork shares.
+        after: name of the last imported module that declares none; nor do those before it. To look at an object, be it
+            a module or its name, is to write its reference count, and so to copy the memory that a fork shares.
 
     Returns:
         The registry.
@@ -152,8 +153,12 @@ def load(specs: Iterable[str], apart: Container[str] = ()) -> Registry:
             if catch_all:
                 raise HandlerImportError(f"--handler {spec}: there is a catch-all already; give one MODULE:FUNC")
             catch_all = _named(module, function_name, spec)
-    modules = [module for name, module in list(sys.modules.items()) if name not in apart]
-    return Registry(_declared(modules), catch_all)
+    return Registry(_declared(sys.modules[name] for name in _imported(after)), catch_all)
+
+
+def _imported(after: str) -> list[str]:
+    """Name the modules that were imported after one; all of them, if it is not there any more."""
+    return list(takewhile(after.__ne__, reversed(sys.modules)))[::-1]
 
 
 def _named(module: ModuleType, name: str, spec: str) -> Handler:

@@ -1,7 +1,6 @@
 """What a child does of Django before it takes tasks. The worker knows this module by an import string alone."""
 
 import os
-from collections.abc import Container
 from dataclasses import replace
 
 import django
@@ -14,12 +13,12 @@ from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.settings import Settings
 
 
-def prepare(settings: Settings, apart: Container[str] = ()) -> Registry:
+def prepare(settings: Settings, after: str = "") -> Registry:
     """Set Django up, find the handlers, and have each of them look after its database connections.
 
     Args:
         settings: the parent's; ``--settings`` names the project's settings module.
-        apart: names of modules that declare no handlers.
+        after: as load().
 
     Returns:
         The registry.
@@ -32,7 +31,7 @@ def prepare(settings: Settings, apart: Container[str] = ()) -> Registry:
         django.setup()
     except (Exception, SystemExit) as error:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
-    found = find_handlers(settings.handler, apart)
+    found = find_handlers(settings.handler, after)
     connections.hang_up()
     tasks = task_handlers()
     catch_all = _careful(found.catch_all) if found.catch_all else None

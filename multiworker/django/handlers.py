@@ -1,7 +1,7 @@
 """The handlers of a Django project: those of its installed apps, and those that the setting names."""
 
 import importlib
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 
 from django.apps import apps
 from django.utils.module_loading import module_has_submodule
@@ -13,12 +13,12 @@ MODULES = ("async_tasks", "tasks")
 """Modules of each installed app in which handlers and tasks are looked for."""
 
 
-def find_handlers(specs: Iterable[str], apart: Container[str] = ()) -> Registry:
+def find_handlers(specs: Iterable[str], after: str = "") -> Registry:
     """Import the task modules of every installed app, and collect what they declare.
 
     Args:
         specs: more handlers, as ``--handler`` names them.
-        apart: as load().
+        after: as load().
 
     Returns:
         The registry.
@@ -27,7 +27,7 @@ def find_handlers(specs: Iterable[str], apart: Container[str] = ()) -> Registry:
         HandlerImportError: a module does not import, a function is not there, or two handlers claim one type.
     """
     import_tasks()
-    return load(specs, apart)
+    return load(specs, after)
 
 
 def import_tasks() -> None:

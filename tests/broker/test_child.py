@@ -18,7 +18,7 @@ import redis
 from multiworker.worker import child as child_module
 from multiworker.worker.child import worker_id
 from multiworker.worker.errors import Exit
-from multiworker.worker.process import run_child
+from multiworker.worker.process import prepare_to_fork, run_child
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.words import NO_QUOTA, State, Wish, Word
@@ -246,7 +246,8 @@ def test_a_child_in_a_process_of_its_own(redis_server: RedisServer, redis_client
     if pid == 0:
         os.chdir(directory)
         warnings.simplefilter("ignore")  # its connections end with its process
-        os._exit(run_child(settings, board, 0, parent, first=True))
+        run, _ = prepare_to_fork(settings)
+        os._exit(run(settings, board, 0, parent, first=True))
     try:
         sync_until(lambda: record[Word.DONE] == 1)
         os.kill(pid, signal.SIGTERM)

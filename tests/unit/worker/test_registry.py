@@ -51,6 +51,21 @@ def test_a_decorated_function_stays_as_it_is() -> None:
     assert function(5) == 5
 
 
+def test_modules_that_were_there_before_are_passed_over(modules: Modules) -> None:
+    load([modules.write("mw_early", "@handler('early')\ndef early(data): ...")])
+    last = next(reversed(sys.modules))
+    modules.write("mw_late", "import mw_early\n@handler('late')\ndef late(data): ...")
+
+    assert names(load(["mw_late"], last)) == {"late": "late"}
+
+
+def test_without_the_last_module_of_before_all_are_looked_at(modules: Modules) -> None:
+    load([modules.write("mw_early", "@handler('early')\ndef early(data): ...")])
+    modules.write("mw_late", "@handler('late')\ndef late(data): ...")
+
+    assert names(load(["mw_late"], "mw_gone")) == {"early": "early", "late": "late"}
+
+
 def test_handlers_of_all_modules_are_found_with_their_options(modules: Modules) -> None:
     modules.write("mw_a", "@handler('email', max_attempts=5, timeout=30, backoff=0)\nasync def send(data): ...")
     modules.write("mw_b", "import mw_a\n@handler('one')\n@handler('two')\ndef both(data): ...")
