@@ -5,7 +5,7 @@ NOSCRIPT, which it does before anything is done.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from multiworker.worker.errors import Fenced, ProtocolError, Stale
 from multiworker.worker.keys import Keys
@@ -201,7 +201,7 @@ def piece(keys: Keys, task_id: str, start: int, size: int) -> Command:
     return ("GETRANGE", keys.oversized(task_id), start, start + size - 1)
 
 
-def parse_step(reply: list[object]) -> StepReply:
+def parse_step(reply: list[Any]) -> StepReply:
     """Read a step's reply.
 
     Raises:
@@ -210,19 +210,10 @@ def parse_step(reply: list[object]) -> StepReply:
         ProtocolError: neither of them, nor an answer.
     """
     _check(reply)
-    now, next_due, more, turn, acknowledged, buried, missing = reply[1:8]
-    first = 8 + int(missing)  # type: ignore[call-overload]
-    pairs = reply[first:]
-    return StepReply(
-        now=now,  # type: ignore[arg-type]
-        next_due=next_due,  # type: ignore[arg-type]
-        more=more == 1,
-        turn=turn == 1,
-        acknowledged=acknowledged,  # type: ignore[arg-type]
-        buried=buried,  # type: ignore[arg-type]
-        missing=[_text(delivery) for delivery in reply[8:first]],
-        claims=_pairs(pairs),
-    )
+    _, now, next_due, more, turn, acknowledged, buried, missing = reply[:8]
+    first = 8 + missing
+    texts = [_text(delivery) for delivery in reply[8:first]] if missing else []
+    return StepReply(now, next_due, more == 1, turn == 1, acknowledged, buried, texts, _pairs(reply[first:]))
 
 
 def parse_reconcile(reply: list[object]) -> tuple[set[str], list[tuple[str, bytes]]]:

@@ -23,6 +23,7 @@ from multiworker.worker.deadline import Deadline
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.guide import ALWAYS, ASKING, LOOKUP_TIMEOUT, PAUSES, ROLE, Guide
+from multiworker.worker.replies import Replies
 
 
 class Wire:
@@ -44,6 +45,7 @@ class Wire:
         self._left_behind = False
         self._turn = asyncio.Lock()
         self._deadline = Deadline()
+        self._replies: Replies | None = None
         self.missed_at = 0
         """Monotonic ns at which a command last failed, or got no answer in time."""
 
@@ -118,7 +120,7 @@ class Wire:
             raise ConnectionError(f"the sentinels name another primary than {self._place}")
         if not self._connection.is_connected:
             await self._connect(asked[main])
-        return await _exchange(self._connection, asked, main)
+        return await _exchange(self._replies or self._connection, asked, main)
 
     async def _connect(self, command: Command) -> None:
         route = self._guide.route
@@ -129,6 +131,12 @@ class Wire:
         await self._connection.connect()  # type: ignore[no-untyped-call]
         if route and route.kind == "sentinel" and not guide.is_primary((await _send(self._connection, [ROLE]))[0]):
             raise ConnectionError(f"{self._place} is not a primary, or not yet")
+        self._replies = self._read_directly()
+
+    def _read_directly(self) -> Replies | None:
+        """Take the connection over from redis-py, if it has its transport where it always had it."""
+        writer = getattr(self._connection, "_writer", None)
+        return Replies(writer.transport) if isinstance(writer, asyncio.StreamWriter) else None
 
     async def _look_up(self, route: Route, slot: int) -> Place:
         """Ask one seed after the other."""
@@ -187,6 +195,9 @@ class FreshWire(Wire):
             await self._hang_up()  # it may be a primary no more: look it up for what comes next
         return confirmed
 
+    def _read_directly(self) -> None:
+        """Leave it to redis-py, which can be asked whether a connection has ended."""
+
     async def _ask(self, asked: Sequence[Command], main: int) -> list[Any]:
         if self._connection.is_connected and (self._left_behind or await self._has_ended()):
             await self._hang_up()
@@ -231,7 +242,7 @@ def _connection(options: dict[str, Any], default: type[AbstractConnection]) -> A
     return kind(**options)
 
 
-async def _exchange(connection: AbstractConnection, asked: Sequence[Command], main: int) -> list[Any]:
+async def _exchange(connection: AbstractConnection | Replies, asked: Sequence[Command], main: int) -> list[Any]:
     """Send commands in one go and return their replies; of the main one an error is raised, of others it is a reply."""
     replies = await _send(connection, asked)
     if isinstance(replies[main], NoScriptError):  # Redis restarted or forgot its scripts: nothing was done
@@ -242,8 +253,11 @@ async def _exchange(connection: AbstractConnection, asked: Sequence[Command], ma
     return replies
 
 
-async def _send(connection: AbstractConnection, asked: Sequence[Command]) -> list[Any]:
-    await connection.send_packed_command(b"".join(map(_pack, asked)), check_health=False)
+async def _send(connection: AbstractConnection | Replies, asked: Sequence[Command]) -> list[Any]:
+    packed = b"".join(map(_pack, asked))
+    if isinstance(connection, Replies):
+        return await connection.ask(packed, len(asked))
+    await connection.send_packed_command(packed, check_health=False)
     replies: list[Any] = []
     for _ in asked:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from multiworker.worker.burial import Burials, log_failure
+from multiworker.worker.courtesy import Courtesy
 from multiworker.worker.errors import RedisUnavailable, Stale
 from multiworker.worker.executor import Executor, Run
 from multiworker.worker.lane import Lane
@@ -57,11 +58,13 @@ class Consumer:
         self._quota = quota
         self._renew = min(RENEW, settings.lease / 4)
         self._wake = asyncio.Event()
+        self._roused = False
         self._stopping = False
         self._alone: Run | None = None
         self._loop = asyncio.get_running_loop()
-        self._burials = Burials(self._wake.set)
+        self._burials = Burials(self._rouse)
         self._trouble = Trouble()
+        self._courtesy = Courtesy()
         self._quiet = False
         self._blocked: asyncio.Task[None] | None = None
         self.calm = asyncio.Event()
@@ -73,6 +76,9 @@ class Consumer:
     def held(self) -> int:
         """Deliveries held, of all lanes."""
         return sum([lane.held for lane in self._lanes])
+
+    def _held_beside(self, lane: Lane) -> int:
+        return sum([other.held for other in self._lanes if other is not lane])
 
     @property
     def running(self) -> int:
@@ -94,6 +100,11 @@ class Consumer:
         """Look again at once: what may be claimed has changed."""
         for lane in self._lanes:
             lane.ready = True
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Have the main loop make another round."""
+        self._roused = True
         self._wake.set()
 
     def abandon(self) -> list[asyncio.Task[None]]:
@@ -115,15 +126,18 @@ class Consumer:
             Fenced: this child is dead to the others.
         """
         waiters = [
-            asyncio.ensure_future(lane.wait_for_pushes(self._settings.interval, self._wake.set)) for lane in self._lanes
+            asyncio.ensure_future(lane.wait_for_pushes(self._settings.interval, self._rouse)) for lane in self._lanes
         ]
         try:
             while not self._is_over():
+                self._roused = False
                 self._wake.clear()
                 stepped = await self._round()
                 await asyncio.sleep(0)  # what was just started gets its turn; short tasks end in it
-                if stepped or self._wake.is_set():
+                if stepped or self._roused:
+                    self._courtesy.busy()
                     continue
+                self._courtesy.rest()
                 if self._settings.burst and await self._nothing_left():
                     self.finished = self._stopping = True
                 elif self._idle_time() > SHORTEST_WAIT:
@@ -174,7 +188,7 @@ class Consumer:
     async def _step(self, lane: Lane, want: int, wait: float = 0.0) -> None:
         lane.renew_at = self._loop.time() + self._renew
         try:
-            reply = await lane.step(want, self.held - lane.held, wait)
+            reply = await lane.step(want, self._held_beside(lane), wait)
         except (RedisUnavailable, Stale) as error:
             self._trouble.met(lane, "", error, self._loop.time())
             return
@@ -220,19 +234,20 @@ class Consumer:
 
     def _interrupt(self) -> None:
         """Hang up on a step that waits for a push; reconcile finds out whether one has come."""
-        self._wake.set()
+        self._rouse()
         if self._blocked is not None:
             self._blocked.cancel()
             self._blocked = None
 
     def _start(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> None:
         runs: list[Run] = []
+        accept, queue, running = self._executor.accept, lane.broker.queue, lane.running
         for delivery, raw in claims:
-            run = self._executor.accept(delivery, raw, lane.broker.queue)
+            run = accept(delivery, raw, queue)
             if type(run) is Run:
                 if run.alone:
                     self._alone = run
-                lane.running[delivery] = run
+                running[delivery] = run
                 runs.append(run)
             elif type(run) is tuple:
                 self._burials.bury(lane, delivery, *run)
@@ -247,7 +262,7 @@ class Consumer:
         now = monotonic()
         if run is self._alone:
             self._alone = None
-            self._wake.set()
+            self._rouse()
         lane = self._by_queue[run.queue]
         if lane.running.pop(run.delivery, None) is None:
             return now  # it was dropped while it ran: it is not ours to settle
@@ -263,7 +278,8 @@ class Consumer:
         elif isinstance(outcome, RetryIn | Dead):
             lane.settle(run.delivery, outcome)
             log_failure(run.describe(), outcome)
-        self._wake.set()
+        if not self._roused:
+            self._rouse()
         return now
 
     async def _mend(self, lane: Lane) -> None:
@@ -290,7 +306,7 @@ class Consumer:
             if not (lane.ready or lane.waiting or lane.turn or lane.broken) and self._want(lane):
                 lane.idle.set()
         deadline = min([lane.next_at for lane in self._lanes])
-        alarm = self._loop.call_at(deadline, self._wake.set)
+        alarm = self._loop.call_at(deadline, self._rouse)
         await self._wake.wait()
         alarm.cancel()
 

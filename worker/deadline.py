@@ -13,6 +13,7 @@ class Deadline:
     """
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[object] | None = None
         self._at = 0.0
         self._over = False
@@ -25,7 +26,8 @@ class Deadline:
         Args:
             seconds: that it may last; then the calling task is cancelled.
         """
-        loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
         self._cancelling = self._task.cancelling() if self._task else 0
         self._over = False
         self._at = loop.time() + seconds

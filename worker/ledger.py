@@ -47,12 +47,13 @@ class Ledger:
             record: the child's.
             held: deliveries that it holds.
         """
-        record[Word.CLAIMED] = self.claimed
-        record[Word.DONE] = self.done
-        record[Word.RETRIED] = self.retried
-        record[Word.DEAD] = self.dead
-        record[Word.GIVEN_BACK] = self.given_back
-        record[Word.IN_FLIGHT] = held
+        words = record.words  # after each step: the record's own way would take twice as long
+        words[Word.CLAIMED] = self.claimed
+        words[Word.DONE] = self.done
+        words[Word.RETRIED] = self.retried
+        words[Word.DEAD] = self.dead
+        words[Word.GIVEN_BACK] = self.given_back
+        words[Word.IN_FLIGHT] = held
 
 
 @dataclass(slots=True)

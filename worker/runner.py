@@ -43,8 +43,9 @@ class Runner:
         task.add_done_callback(self._shared.discard)
 
     async def _together(self, runs: list[Run]) -> None:
-        task = asyncio.current_task()
-        clean = contextvars.copy_context()
+        execute, ended, context = self._executor.execute, self._ended, contextvars.copy_context
+        task = asyncio.current_task(self._loop)
+        clean = context()
         spread = self._loop.call_soon(self._spread, runs, clean)  # comes to its turn if this task waits
         now = monotonic()
         while runs:
@@ -52,13 +53,13 @@ class Runner:
             run.task = task
             run.started = now
             CURRENT.set(run)
-            before = contextvars.copy_context()
+            before = context()
             try:
-                outcome = await self._executor.execute(run, self._ended)
+                outcome = await execute(run, ended)
             except GeneratorExit as error:  # thrown by a future, it closes all coroutines on its way but this one
                 outcome = self._executor.failed(run, error)
-            now = self._ended(run, outcome)
-            if contextvars.copy_context() != before or (task and task.cancelling()):
+            now = ended(run, outcome)
+            if context() != before or (task and task.cancelling()):
                 self._spread(runs, clean)  # this one has left a trace that the others must not see
         spread.cancel()
 
