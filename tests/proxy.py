@@ -162,15 +162,12 @@ class Relay:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # what was closed is gone one turn later
 
     async def _serve(self, near_in: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            try:
-                far_in, far = await asyncio.open_unix_connection(self._upstream, limit=CHUNK)
-            except OSError:  # nobody is there
-                near.close()
-                return
+        with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(near):
+            far_in, far = await asyncio.open_unix_connection(self._upstream, limit=CHUNK)
             self._writers |= {near, far}
             asked: deque[tuple[str, ...]] = deque()
             answers = asyncio.ensure_future(self._pass_replies(far_in, near, asked))
