@@ -46,9 +46,11 @@ DATA: dict[str, Callable[[int], object]] = {
 """What each task is sent with; the argument is its number."""
 
 
-def _count() -> None:
-    assert _METER, f"{VARIABLE} is not set"
-    _METER.count()
+def _no_meter() -> None:
+    raise RuntimeError(f"{VARIABLE} is not set")
+
+
+_count = _METER.count if _METER else _no_meter
 
 
 def _note(data: int) -> None:
@@ -93,6 +95,10 @@ def hold(number: int) -> None:
     time.sleep(HOLD)
 
 
+async def _noop(_data: int) -> None:
+    _count()
+
+
 async def _nap(seconds: float) -> None:
     await asyncio.sleep(seconds)
     _count()
@@ -119,5 +125,5 @@ SYNC: dict[str, Callable[[Any], None]] = {
     "hold": hold,
 }
 """The tasks, by name, for queues that run functions in threads or processes of their own."""
-ASYNC = {name: _awaited(function) for name, function in SYNC.items()} | {"nap": _nap, "hold": _hold}
+ASYNC = {name: _awaited(function) for name, function in SYNC.items()} | {"noop": _noop, "nap": _nap, "hold": _hold}
 """The same for queues that run coroutines."""
