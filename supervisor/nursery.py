@@ -5,19 +5,23 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multiworker.supervisor import bookkeeping, lives, process, signals
 from multiworker.supervisor.children import Child
 from multiworker.supervisor.lives import Birth
 from multiworker.supervisor.plan import Stage
-from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Generation
-from multiworker.supervisor.templates import Templates
+from multiworker.supervisor.resolver import Resolver
+from multiworker.supervisor.templates import Begun, Templates
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.words import NO_QUOTA, State, Word
+
+if TYPE_CHECKING:  # imported only to run an embedded Redis
+    from multiworker.supervisor.redis_server import RedisServer
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -39,15 +43,19 @@ class Nursery:
         board: the scoreboard.
         locks: file descriptors that children must not keep.
         server: the embedded Redis, if it is this parent's to run.
+        begun: a template that has begun before there was a scoreboard.
     """
 
-    def __init__(self, board: Scoreboard, locks: Sequence[int], server: RedisServer | None) -> None:
+    def __init__(
+        self, board: Scoreboard, locks: Sequence[int], server: "RedisServer | None", begun: Begun | None
+    ) -> None:
         self._board = board
         self._locks = locks
         self._server = server
         self._asked_at = 0.0
         self._unborn: list[Child] = []
-        self.templates = Templates(board, locks)
+        self.templates = Templates(board, locks, begun)
+        self.resolver = Resolver()
         self.quiet = False
         self.by_pid: dict[int, Child] = {}
 
@@ -59,7 +67,7 @@ class Nursery:
     @property
     def empty(self) -> bool:
         """No process is left."""
-        return not (self.by_pid or self._unborn or self.templates.by_pid)
+        return not (self.by_pid or self._unborn or self.templates.by_pid or self.resolver.pid)
 
     def ready(self, generation: int | None = None) -> int:
         """Count the ready children, of one generation or of all."""
@@ -133,10 +141,10 @@ class Nursery:
         """Tell whether a process belongs to this parent, for reap()."""
         self._adopt()
         server = self._server.pid if self._server else 0
-        return pid in self.by_pid or pid in self.templates.by_pid or pid == server
+        return pid in self.by_pid or pid in self.templates.by_pid or pid in (server, self.resolver.pid)
 
     def reap(self) -> list[tuple[Child, int]]:
-        """Collect the children and templates that have ended; the embedded Redis is told of its own end.
+        """Collect the children and templates that have ended; resolver and embedded Redis are told of their own end.
 
         Returns:
             Each, with its exit code or minus the signal that ended it. What it held is still to be given back.
@@ -145,7 +153,7 @@ class Nursery:
         ended: list[tuple[Child, int]] = []
         self._adopt()
         for pid, code in process.reap(self):
-            if self._server and self._server.reaped(pid, code, now):
+            if self.resolver.reaped(pid, code) or (self._server and self._server.reaped(pid, code, now)):
                 continue
             child = self.by_pid.pop(pid, None) or self._template_reaped(pid, now)
             if child:
@@ -202,12 +210,17 @@ class Nursery:
             child.record[Word.QUIET] = int(self.quiet)
             child.nudge()
 
+    def read(self, settings: Callable[[], Settings]) -> None:
+        """Have the settings read, by a process of its own; see Resolver.answer()."""
+        self.resolver.begin(settings, close=[*self._locks, *self.templates.fds])
+
     def watch(self) -> None:
         """Fork what sends SIGHUP when code changes. It ends with this process, and nobody waits for it."""
         parent = os.getpid()
         try:
             process.fork(
-                lambda: lives.watch(Path.cwd(), lambda: process.send(parent, signal.SIGHUP)), close=self._locks
+                lambda: lives.watch(Path.cwd(), lambda: process.send(parent, signal.SIGHUP)),
+                close=[*self._locks, *self.templates.fds],
             )
         except OSError as error:
             log.error("cannot fork, changed code is not noticed: %s", error.strerror)

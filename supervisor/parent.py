@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from multiworker.supervisor import bookkeeping, process, signals
 from multiworker.supervisor.children import Child, say_code
@@ -16,15 +17,16 @@ from multiworker.supervisor.header import Header
 from multiworker.supervisor.notify import Notifier, look
 from multiworker.supervisor.nursery import Nursery
 from multiworker.supervisor.plan import reconcile
-from multiworker.supervisor.redis_server import RedisServer
 from multiworker.supervisor.reload import Reload
 from multiworker.supervisor.restart import GIVE_UP, Patience, Slots
-from multiworker.supervisor.templates import SLOT
-from multiworker.worker.errors import Exit, SettingsError
-from multiworker.worker.logs import without_secrets
+from multiworker.supervisor.templates import SLOT, Begun
+from multiworker.worker.errors import Exit
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import MAX_PROCS, Settings
 from multiworker.worker.words import Total, Wish, Word
+
+if TYPE_CHECKING:  # imported only to run an embedded Redis
+    from multiworker.supervisor.redis_server import RedisServer
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -39,11 +41,12 @@ class Parent:
 
     Args:
         settings: what to go by.
-        resolve: reads the settings anew, for SIGHUP.
+        resolve: reads the settings anew, for SIGHUP; called in a process of its own.
         board: the scoreboard.
         server: the embedded Redis, if it is this parent's to run.
         locks: file descriptors that children must not keep.
         notifier: the line to systemd.
+        begun: a template that has begun already.
     """
 
     def __init__(
@@ -51,15 +54,16 @@ class Parent:
         settings: Settings,
         resolve: Callable[[], Settings],
         board: Scoreboard,
-        server: RedisServer | None,
+        server: "RedisServer | None",
         locks: list[int],
         notifier: Notifier,
+        begun: Begun | None = None,
     ) -> None:
         self._notifier = notifier
         self._resolve = resolve
         self._board = board
         self._server = server
-        self._nursery = Nursery(board, locks, server)
+        self._nursery = Nursery(board, locks, server, begun)
         self._slots = Slots()
         self._reload = Reload(settings)
         self._procs = settings.procs or core_count()
@@ -90,7 +94,7 @@ class Parent:
             if self._exit is not None and self._nursery.empty:
                 break
             for arrival in signals.arrivals(TICK):
-                self._take(arrival)
+                self.take(arrival)
         self._nursery.sweep(self._settings)
         if self._server:
             self._server.stop()
@@ -135,7 +139,8 @@ class Parent:
 
     # What signals change
 
-    def _take(self, arrival: signals.Arrival) -> None:
+    def take(self, arrival: signals.Arrival) -> None:
+        """Do what a signal asks for, in the table."""
         if arrival.number is signal.SIGCHLD:
             return
         log.info("%s from pid %d uid %d", arrival.number.name, arrival.sender, arrival.uid)
@@ -166,6 +171,7 @@ class Parent:
             for child in self._nursery.all:
                 child.drain(self._settings.grace)
             self._nursery.templates.retire(())
+            self._nursery.resolver.cancel()
 
     def _kill_all(self) -> None:
         for child in self._nursery.all:
@@ -202,20 +208,21 @@ class Parent:
     # What the table asks for
 
     def _follow_reload(self, now: float) -> None:
-        """Begin a generation with the settings and code on disk if one is asked for, and see when it is complete."""
+        """See when a generation is complete. For another one have the settings read, and begin it when they are."""
         ready = self._nursery.ready(self._reload.wanted.number)
         self._reload.watch(now, ready)
         if not self._reload.on_trial and self._reload.succeeded(ready, self._procs):
             log.info("generation %d is ready: %d children", self._reload.wanted.number, self._procs)
-        if not self._reload.due(now):
-            return
-        try:
-            self._reload.begin(now, self._resolve())
-        except SettingsError as error:
-            log.error("reload refused, the settings stay as they are: %s", error)
-            self._reload.refuse(now, without_secrets(error))
-        else:
+        if self._reload.due(now):
+            self._reload.read()
+            self._nursery.read(self._resolve)
+        answer = self._nursery.resolver.answer(now)
+        if answer and answer.settings:
+            self._reload.begin(now, answer.settings)
             self._start_afresh()
+        elif answer:
+            log.error("reload refused, the settings stay as they are: %s", answer.trouble)
+            self._reload.refuse(now, answer.trouble)
 
     def _start_afresh(self) -> None:
         """New settings or code: count the cores again, and give every slot a new chance."""

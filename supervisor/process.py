@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -155,6 +155,25 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         log.debug("no process %d", pid)
+
+
+def end(pids: Iterable[int]) -> None:
+    """Kill children that hold nothing, with all that they have started, and wait until they are gone."""
+    pids = list(pids)
+    for pid in pids:
+        send(pid, signal.SIGKILL)
+    for pid in pids:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        send_group(pid, signal.SIGKILL)  # as in reap()
+        os.waitpid(pid, 0)
+
+
+def die_by(number: signal.Signals) -> None:
+    """End this process as a signal ends one that has never heard of it; comes back only in process 1."""
+    _flush()
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
 
 
 def send_group(pid: int, number: signal.Signals) -> None:

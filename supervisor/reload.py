@@ -42,8 +42,9 @@ class Generation:
 class Reload:
     """The wanted generation, and the last one that had all its children ready.
 
-    Whoever asks gets a number. A reload that begins answers all numbers given out before; several may be answered by
-    one, and one may overtake another, so `decided` and `loaded` say up to which number the answer is known and yes.
+    Whoever asks gets a number. A reload answers all numbers given out before its settings were read; several may be
+    answered by one, and one may overtake another, so `decided` and `loaded` say up to which number the answer is known
+    and yes.
 
     Args:
         settings: of the first generation.
@@ -64,6 +65,7 @@ class Reload:
         """Why the last reload that failed did so."""
         self.begun = 0
         """Up to which of these a reload has begun, or was refused."""
+        self._read: int | None = None
         self._wanted_for = 0
         self._last = 1
         self._failures = 0
@@ -91,7 +93,17 @@ class Reload:
         Args:
             now: monotonic seconds.
         """
-        return self.asked > self.begun and now - self._begun_at >= PAUSE
+        return self._read is None and self.asked > self.begun and now - self._begun_at >= PAUSE
+
+    def read(self) -> None:
+        """Note that settings are being read: who asks from now on may mean what comes too late for them."""
+        self._read = self.asked
+
+    def _answered(self) -> int:
+        """Return up to which request the settings that have been read are an answer."""
+        number = self.asked if self._read is None else self._read
+        self._read = None
+        return number
 
     def begin(self, now: float, settings: Settings) -> None:
         """Begin a new generation; the old one stays until it is replaced.
@@ -100,7 +112,7 @@ class Reload:
             now: monotonic seconds.
             settings: what it goes by.
         """
-        self.begun = self._wanted_for = self.asked
+        self.begun = self._wanted_for = self._answered()
         self._begun_at = now
         self._last += 1
         self._failures = 0
@@ -114,7 +126,7 @@ class Reload:
             now: monotonic seconds.
             why: one line.
         """
-        self.begun = self.asked
+        self.begun = self._answered()
         self._begun_at = now
         self.failure = why
         if self.wanted is self.good:

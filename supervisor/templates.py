@@ -2,22 +2,23 @@
 
 What they have imported is shared by their children, and a child that died is back in milliseconds. A reload starts a
 new one. That of the last good generation stays until the next is good: a reload that is abandoned leaves its code.
+
+Each begins without orders, and imports the engine meanwhile: the first one while the settings are still being read.
 """
 
 import logging
 import os
-import signal
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from multiworker.supervisor import lives, process
 from multiworker.supervisor.children import Child
+from multiworker.supervisor.letter import Letter
 from multiworker.supervisor.lives import Birth
-from multiworker.supervisor.process import send
 from multiworker.supervisor.reload import Generation
 from multiworker.worker.scoreboard import Scoreboard
-from multiworker.worker.words import State, Total, Word
+from multiworker.worker.words import State, Word
 
 log = logging.getLogger("multiworker.supervisor")
 
@@ -49,23 +50,89 @@ class Template(Child):
         os.write(self.requests, birth.pack())
 
 
+@dataclass(kw_only=True)
+class Begun:
+    """A template without orders; it holds nothing, so it may be killed.
+
+    Args:
+        pid: its process.
+        requests: file descriptor of the pipe on which it waits.
+        letter: where it looks for its orders.
+    """
+
+    pid: int
+    requests: int
+    letter: Letter
+    ordered: bool = False
+    """It has got orders, or is gone."""
+
+    def order(self, board: Scoreboard, generation: Generation, index: int) -> None:
+        """Tell it what to do.
+
+        Raises:
+            OSError: it has ended.
+        """
+        self.ordered = True
+        lives.order(self.letter, board, generation, index)
+        os.write(self.requests, b"!")
+        self.letter.close()
+
+    @property
+    def fds(self) -> list[int]:
+        """File descriptors that no other process may have."""
+        return [self.requests, self.letter.fd]
+
+    def close(self) -> None:
+        """Let go of it: it has ended without orders."""
+        self.ordered = True
+        self.letter.close()
+        os.close(self.requests)
+
+
+def begin(board: Scoreboard | None, close: Sequence[int]) -> Begun:
+    """Fork a template, which begins at once to import the engine.
+
+    Args:
+        board: the scoreboard, if there is one yet.
+        close: file descriptors that it must not keep.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    process.become_subreaper()
+    letter = Letter()
+    theirs, ours = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = process.fork(lambda: lives.template(board, letter, theirs), close=[*close, ours])
+    except OSError:
+        letter.close()
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return Begun(pid=pid, requests=ours, letter=letter)
+
+
 class Templates:
     """At most one for each generation that may still need children.
 
     Args:
         board: the scoreboard.
         locks: file descriptors that children must not keep.
+        begun: one that was begun before there was a scoreboard; the first generation gets it.
     """
 
-    def __init__(self, board: Scoreboard, locks: Sequence[int]) -> None:
+    def __init__(self, board: Scoreboard, locks: Sequence[int], begun: Begun | None) -> None:
         self._board = board
         self._locks = locks
+        self._begun = begun
         self.by_pid: dict[int, Template] = {}
 
     @property
     def fds(self) -> list[int]:
         """File descriptors that no other process may have: a template ends when its parent has closed its pipe."""
-        return [template.requests for template in self.by_pid.values()]
+        waiting = self._begun.fds if self._begun else []
+        return [*waiting, *(template.requests for template in self.by_pid.values())]
 
     def of(self, generation: Generation) -> Template | None:
         """Return a generation's template, if it has one, be it that it still imports."""
@@ -83,7 +150,7 @@ class Templates:
         return [one for one in wanted.values() if not self.of(one)]
 
     def fork(self, generation: Generation) -> bool:
-        """Fork a template.
+        """Fork a template, or take the one that has begun, and give it its orders.
 
         Returns:
             False if the system refuses.
@@ -91,26 +158,24 @@ class Templates:
         index = self._board.free_record()
         if index is None:
             return False
-        record = self._board.records[index]
-        record[Word.GENERATION], record[Word.STARTED] = generation.number, time.monotonic_ns()
-        record[Word.STATE] = State.TEMPLATE_IMPORT
-        process.become_subreaper()
-        theirs, ours = os.pipe2(os.O_CLOEXEC)
-        parent = int(self._board.totals[Total.PARENT])
         try:
-            pid = process.fork(
-                lambda: lives.template(self._board, generation, index, theirs, lambda: send(parent, signal.SIGCHLD)),
-                close=[*self._locks, *self.fds, ours],
-            )
+            begun, self._begun = self._begun or begin(self._board, [*self._locks, *self.fds]), None
         except OSError as error:
             log.error("cannot fork: %s", error.strerror)
-            record.clear()
-            os.close(ours)
             return False
-        finally:
-            os.close(theirs)
-        record[Word.PID] = pid
-        self.by_pid[pid] = Template(pid, SLOT, generation.number, index, record, time.monotonic(), requests=ours)
+        record = self._board.records[index]
+        record[Word.GENERATION], record[Word.STARTED] = generation.number, time.monotonic_ns()
+        record[Word.STATE], record[Word.PID] = State.TEMPLATE_IMPORT, begun.pid
+        try:
+            begun.order(self._board, generation, index)
+        except OSError as error:
+            log.error("template (pid %d) has ended: %s", begun.pid, error.strerror)
+            record.clear()
+            begun.close()
+            return False
+        self.by_pid[begun.pid] = Template(
+            begun.pid, SLOT, generation.number, index, record, time.monotonic(), requests=begun.requests
+        )
         return True
 
     def retire(self, keep: Iterable[Generation | None]) -> None:

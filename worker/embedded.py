@@ -1,6 +1,6 @@
 """Where the private Redis of ``embedded:DIR`` lives; the parent starts it, clients find it."""
 
-import hashlib
+import importlib
 import os
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def socket_path(url: str) -> Path:
     path = directory(url) / "redis.sock"
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         return path
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    sha256 = importlib.import_module("hashlib").sha256  # OpenSSL, which a parent has no other use for
+    digest = sha256(os.fsencode(path)).hexdigest()[:16]
     return _private_directory() / f"redis-{digest}.sock"
 
 

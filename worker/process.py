@@ -57,6 +57,7 @@ def run_child(
         return await Child(settings, board, record, handlers, parent, drains).live(first=first)
 
     def run() -> int:
+        gc.enable()  # a template has switched it off
         handlers = registry or prepare(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(live(handlers))
@@ -70,21 +71,27 @@ def prepare(settings: Settings) -> Registry:
     Raises:
         HandlerImportError: it does not import.
     """
+    warm_up()
     registry = _import_handlers(settings)
-    _settle_in()
+    gc.collect()
+    gc.freeze()
     return registry
 
 
-def _settle_in() -> None:
-    """Take what is imported out of the garbage collector's sight: it stays, and who looks at it cannot share it."""
+def warm_up() -> None:
+    """Import what children need whatever their settings are, beyond what this module has imported."""
     _loop_factory()
     importlib.import_module("multiworker.worker.client")  # most handlers send tasks, too
-    gc.collect()
-    gc.freeze()
 
 
 def prepare_to_fork(settings: Settings) -> tuple[Callable[..., int], Callable[[], None]]:
     """Make ready a process that forks children: they share what it has imported. With ``--preload``, so are handlers.
+
+    All of that is taken out of the garbage collector's sight: it stays, and who looks at it cannot share it. What the
+    engine's imports leave behind is not worth a collection, which takes longer than a child's boot.
+
+    Args:
+        settings: the parent's.
 
     Returns:
         run_child(), with the handlers if they are imported; and what is to be called before each fork, and raises as
@@ -93,7 +100,8 @@ def prepare_to_fork(settings: Settings) -> tuple[Callable[..., int], Callable[[]
     Raises:
         HandlerImportError: it does not import, or has begun what must not be forked: threads, connections.
     """
-    _settle_in()
+    warm_up()
+    gc.freeze()
     take_over_path()  # only now, for the engine's own imports are not to be found among the project's modules
     if not settings.preload:
         return run_child, lambda: None

@@ -170,6 +170,19 @@ class Scoreboard:
             raise ValueError(f"{path} is not a scoreboard of this version")
         return cls(page, path)
 
+    @classmethod
+    def join(cls, path: Path) -> "Scoreboard":
+        """Map the page that the parent has just made, to write a record of it.
+
+        Raises:
+            OSError: it is gone.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return cls(mmap.mmap(fd, 0), path)
+        finally:
+            os.close(fd)
+
     @property
     def present(self) -> list[Record]:
         """The records of children that run, or are gone and not yet accounted for; not those of templates."""

@@ -1,5 +1,25 @@
 """The command line, one file a command. Importing this loads neither Redis, nor asyncio, nor Django."""
 
-from multiworker.cli.root import main
+import importlib
+import sys
+
+from multiworker.cli import secrets
 
 __all__ = ["main"]
+
+_PARENT, _COMMANDS = "multiworker.cli.begin", "multiworker.cli.root"
+"""One of them is imported: a parent of workers never needs what the commands are made of, nor they the parent."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    secrets.hide(sys.argv)
+    words = sys.argv[1:]
+    if words[:2] == ["--", "start"]:
+        del words[0]
+    code: int
+    if words[:1] == ["start"]:
+        code = importlib.import_module(_PARENT).run(words[1:])
+    else:
+        code = importlib.import_module(_COMMANDS).run(words)
+    sys.exit(code)

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,12 +84,6 @@ def command() -> None:
     """Run tasks from Redis lists on all cores, and lose none."""
 
 
-def main() -> None:
-    """Run the command line and exit."""
-    secrets.hide(sys.argv)
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: Sequence[str], program: str = "multiworker", project: object = None) -> int:
     """Run a command; errors of users and of Redis become one line on standard error.
 
@@ -102,8 +95,18 @@ def run(arguments: Sequence[str], program: str = "multiworker", project: object 
     Returns:
         The exit code.
     """
+    result = perform(arguments, program, project)
+    return result if isinstance(result, int) else Exit.OK
+
+
+def perform(arguments: Sequence[str], program: str = "multiworker", project: object = None) -> Any:
+    """Run a command; see run().
+
+    Returns:
+        What the command returns, or the exit code after an error.
+    """
     try:
-        result: Any = command.main(list(arguments), prog_name=program, standalone_mode=False, obj=project)
+        return command.main(list(arguments), prog_name=program, standalone_mode=False, obj=project)
     except click.Abort:
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
@@ -113,8 +116,6 @@ def run(arguments: Sequence[str], program: str = "multiworker", project: object 
         line, code = explain(error, _spoken(program, arguments))
     except MultiworkerError as error:
         line, code = f"{_spoken(program, arguments)}: {error}", _code_of(error)
-    else:
-        return result if isinstance(result, int) else Exit.OK
     click.echo(secrets.scrub(line, arguments), err=True)
     return code
 

@@ -1,7 +1,6 @@
-"""``multiworker start``: settings from command line, environment and file, and then the parent."""
+"""``multiworker start``: settings from command line, environment, file and Django, for a parent in another process."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import click
@@ -9,18 +8,15 @@ from click.core import ParameterSource
 
 from multiworker.cli.options import PRESET, PROJECT, all_settings, layer, settings_of
 from multiworker.cli.project import ask
-from multiworker.cli.root import HELP, Failure, explain
-from multiworker.supervisor import main
-from multiworker.worker import logs
+from multiworker.cli.root import HELP, Failure, explain, perform
 from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.settings import Settings
 
 
 class _Start(click.Command):
-    """Keeps its arguments, to read them again with file, environment and Django's settings on SIGHUP."""
+    """Reads Django's settings first, if they are named: other options may stand there."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["multiworker.arguments"] = tuple(args)
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
         if not (ctx.resilient_parsing or given.get("help")):
             self._ask_project(ctx, given)
@@ -46,16 +42,29 @@ class _Start(click.Command):
 @all_settings
 @click.option("--preset", multiple=True, hidden=True, expose_value=False)
 @click.pass_context
-def start(ctx: click.Context, /, **_: object) -> int:
+def start(ctx: click.Context, /, **_: object) -> Settings:
     """Run the workers: one parent that keeps child processes busy.
 
     Every option can also be set in the environment, as MULTIWORKER_PROCS and so on (several values with commas), in
     the file given with --config, or in MULTIWORKER of the Django settings given with --settings. The command line
     counts most, then the environment, the file, and Django's settings.
     """
-    settings = settings_of(ctx)
-    logs.configure(settings.log_format, settings.log_level)
-    return main.run(settings, partial(read_again, ctx.meta["multiworker.arguments"]))
+    return settings_of(ctx)
+
+
+def read(arguments: Sequence[str]) -> Settings:
+    """Read the settings, or say what is wrong, or show the help.
+
+    Args:
+        arguments: what stands after ``multiworker start``.
+
+    Raises:
+        SystemExit: all has been said; with the exit code.
+    """
+    found = perform(["start", *arguments])
+    if not isinstance(found, Settings):
+        raise SystemExit(found)
+    return found
 
 
 def read_again(arguments: Sequence[str]) -> Settings:

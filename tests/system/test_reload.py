@@ -260,6 +260,7 @@ def test_changed_code_is_loaded_without_being_asked_for_during_development(engin
     # when a file is saved, again and again as nobody knows when the watch began, then the code in it runs
     until(save_again, "a reload", engine.text)
     engine.until_line(r"generation [2-9] is ready")
+    until(lambda: not engine.ready(1), "the last old child to drain", engine.text)
     engine.push("quick", 1)
     assert engine.until_noted(1, "end")[0]["code"] == "two"
     # and what watches leaves with the parent

@@ -4,11 +4,10 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from multiworker.worker.words import State, Word
+from multiworker.worker.words import State, Total, Word
 from tests.fix_redis import RedisServer
 from tests.system.fix_system import Answer, Engine, answer, until
 
@@ -145,17 +144,13 @@ def test_the_outcome_of_an_older_reload_is_not_taken_for_its_own(engine: Engine)
     assert engine.stop() == 0
 
 
-def has_pending(pid: int, number: signal.Signals) -> bool:
-    """Tell whether a signal waits to be taken by a process (proc(5), status)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return bool(int(status.split("ShdPnd:")[1].split()[0], 16) >> (number - 1) & 1)
-
-
 def test_a_reload_whose_settings_are_being_read_is_not_taken_for_its_own_either(engine: Engine) -> None:
     # given a parent that has begun to read the settings, and not come to their end
     config = engine.directory / "config.toml"
     config.write_text("procs = 2\n")
     engine.start("--config", "config.toml", procs="2")
+    board = engine.board()
+    assert board
     config.unlink()
     os.mkfifo(config)
     engine.send(signal.SIGHUP)
@@ -164,7 +159,7 @@ def test_a_reload_whose_settings_are_being_read_is_not_taken_for_its_own_either(
         (engine.directory / "changed.toml").write_text("procs = 'many'\n")
         (engine.directory / "changed.toml").rename(config)
         reloading = engine.begin("reload", "--wait")
-        until(lambda: has_pending(engine.pid, signal.SIGHUP), "the second signal", engine.text)
+        until(lambda: board.totals[Total.ASKED] == 2, "the second signal", engine.text)
         old.write("procs = 2\n")
     # then it is about these that the command tells, though the others are loaded
     found = answer(reloading)

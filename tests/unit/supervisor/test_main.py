@@ -1,0 +1,35 @@
+"""What the parent is made of, once it knows its settings."""
+
+import subprocess
+import sys
+
+NEVER = {"redis", "asyncio", "django", "uvloop", "msgspec"}
+"""What only children may have."""
+NO_MORE = {"click", "tomllib", "subprocess", "shutil", "hashlib", "multiworker.cli.root", "multiworker.cli.start"}
+"""What only the process has that reads the settings, or a parent with an embedded Redis."""
+PROGRAM = """
+import sys
+from multiworker.supervisor import parent
+
+def live(_):
+    print(*sys.modules)
+    return 0
+
+parent.Parent.live = live
+from multiworker.cli import main
+main()
+"""
+
+
+def modules(*options: str) -> set[str]:
+    """Return what a parent has loaded when it begins to look after its children."""
+    command = [sys.executable, "-c", PROGRAM, "start", *options]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_the_parent_has_loaded_nothing_that_it_does_not_need() -> None:
+    loaded = modules("--procs", "2", "--redis", "redis://localhost:1")
+    assert "multiworker.supervisor.parent" in loaded
+    assert not loaded & (NEVER | NO_MORE)
