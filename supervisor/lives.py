@@ -23,11 +23,14 @@ from multiworker.supervisor.reload import Generation
 from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.host import birth
 from multiworker.worker.logs import configure, describe, without_secrets
+from multiworker.worker.postponed import postponed
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.words import State, Total, Word
 
 _REQUEST = struct.Struct("=QQQ?")
+_RARELY_USED = "importlib.metadata"
+"""redis-py looks up its version with it, if it is not told another one: 10 ms, and 15 modules that stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def template(board: Scoreboard | None, orders: Letter, requests: int) -> int:
     """
     gc.disable()  # what is imported stays; children switch it on again
     setproctitle("multiworker: template")
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), postponed(_RARELY_USED):
         from multiworker.worker.process import warm_up  # noqa: PLC0415 - see above
 
         warm_up()

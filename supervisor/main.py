@@ -1,6 +1,7 @@
 """Becoming the parent: locks, scoreboard, and the exit code."""
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import logging
@@ -75,6 +76,8 @@ def _live(
     except OSError as error:
         log.error("%s", f"cannot write {error.filename}: {error.strerror}" if error.filename else error)
         return Exit.CANTCREAT
+    gc.freeze()
+    gc.enable()
     for arrival in begun.arrivals:
         parent.take(arrival)
     return parent.live()

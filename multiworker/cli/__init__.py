@@ -1,5 +1,6 @@
 """The command line, one file a command. Importing this loads neither Redis, nor asyncio, nor Django."""
 
+import gc
 import importlib
 import sys
 
@@ -19,6 +20,7 @@ def main() -> None:
         del words[0]
     code: int
     if words[:1] == ["start"]:
+        gc.disable()  # what is imported stays
         code = importlib.import_module(_PARENT).run(words[1:])
     else:
         code = importlib.import_module(_COMMANDS).run(words)

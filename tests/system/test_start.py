@@ -52,6 +52,15 @@ def test_all_children_work(engine: Engine) -> None:
     assert engine.stop() == 0
 
 
+@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["", "preload"])
+def test_garbage_is_collected_where_tasks_run(engine: Engine, options: list[str]) -> None:
+    engine.write_handlers(('"code": CODE', '"code": __import__("gc").isenabled()'))
+    engine.start(*options, procs=1)
+    engine.push("quick", 1)
+    assert engine.until_noted(1, "end")[0]["code"] is True
+    assert engine.stop() == 0
+
+
 def test_by_default_every_usable_core_has_a_child(engine: Engine) -> None:
     engine.start(procs=str(core_count()))
     assert engine.lines(f"parent of {core_count()} children")

@@ -8,11 +8,12 @@ NEVER = {"redis", "asyncio", "django", "uvloop", "msgspec"}
 NO_MORE = {"click", "tomllib", "subprocess", "shutil", "hashlib", "multiworker.cli.root", "multiworker.cli.start"}
 """What only the process has that reads the settings, or a parent with an embedded Redis."""
 PROGRAM = """
+import gc
 import sys
 from multiworker.supervisor import parent
 
 def live(_):
-    print(*sys.modules)
+    print(*sys.modules, f"gc={gc.isenabled()}")
     return 0
 
 parent.Parent.live = live
@@ -33,3 +34,4 @@ def test_the_parent_has_loaded_nothing_that_it_does_not_need() -> None:
     loaded = modules("--procs", "2", "--redis", "redis://localhost:1")
     assert "multiworker.supervisor.parent" in loaded
     assert not loaded & (NEVER | NO_MORE)
+    assert "gc=True" in loaded
