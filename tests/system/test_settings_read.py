@@ -1,5 +1,6 @@
 """Settings are read by a process of its own: whatever becomes of it, the parent obeys, and leaves nobody behind."""
 
+import json
 import os
 import pty
 import signal
@@ -18,9 +19,11 @@ while not pathlib.Path("gate").exists():
     time.sleep(0.005)
 SECRET_KEY = "x"
 """
-IMPATIENT = """
+PATIENCE = """
+from multiworker.cli import project
 from multiworker.supervisor import resolver
-resolver.PATIENCE = 0.5
+project.PATIENCE = 1e6
+resolver.PATIENCE = {seconds}
 from multiworker.cli import main
 main()
 """
@@ -45,13 +48,13 @@ def begin(engine: Engine, *options: str, **how: str) -> None:
     until_asked(engine)
 
 
-def reload_slowly(engine: Engine, command: list[str] | None = None) -> list[int]:
-    """Start a parent, and have it read settings that take long.
+def reload_slowly(engine: Engine, patience: float = 1e6) -> list[int]:
+    """Start a parent with so many seconds of patience, and have it read settings that take long.
 
     Returns:
         Its children.
     """
-    engine.command = command or engine.command
+    engine.command = [sys.executable, "-c", PATIENCE.format(seconds=patience)]
     engine.start("--config", "config.toml", procs="2")
     children = engine.until_ready(2)
     (engine.directory / "config.toml").write_text("procs = 2\nconcurrency = 3\nsettings = 'slow'\n")
@@ -136,6 +139,17 @@ def test_help_and_errors_are_all_that_is_seen() -> None:
     assert after_dashes.returncode == 64
 
 
+def test_whoever_has_begun_without_settings_writes_its_log_as_they_say(engine: Engine) -> None:
+    # given handlers that the template cannot import
+    engine.write_handlers(("CODE = ", "raise RuntimeError('broken')\nCODE = "))
+    # when the log is to be JSON
+    engine.start("--preload", "--log-format", "json", wait=False)
+    assert engine.exit_code() == 78
+    # then every line is, the template's, too
+    lines = [json.loads(line) for line in engine.text().splitlines()]
+    assert {"multiworker.supervisor", "multiworker.worker"} == {line["logger"] for line in lines}
+
+
 def test_a_parent_of_that_name_leaves_the_second_no_template(engine: Engine) -> None:
     engine.start("--name", "blue")
     first = set(engine.processes())
@@ -183,7 +197,7 @@ def test_a_reload_that_was_asked_for_while_settings_are_read_is_another_one(slow
 
 
 def test_settings_that_take_too_long_are_refused(slow: Engine) -> None:
-    children = reload_slowly(slow, [sys.executable, "-c", IMPATIENT])
+    children = reload_slowly(slow, patience=0.5)
     slow.until_line("reload refused, .*: the settings could not be read within 0.5 s")
     assert slow.until_ready(2, 1) == children  # and what has hung is gone
     slow.open_gate()
