@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from multiworker.supervisor import lives, process, signals, templates
 from multiworker.supervisor.resolver import Answer, Resolver, answer_of
@@ -17,8 +17,7 @@ _BY_SIGNAL = 128
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-@dataclass(frozen=True, slots=True)
-class Early:
+class Early(NamedTuple):
     """What has come of it.
 
     Args:

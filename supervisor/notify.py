@@ -10,7 +10,7 @@ import math
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from multiworker.supervisor.children import Child
 from multiworker.supervisor.plan import Stage
@@ -29,8 +29,7 @@ MAX_STATUS = 300
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """The parent, as far as it is systemd's business.
 
     Args:
@@ -64,8 +63,7 @@ class View:
     alive: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What systemd knows.
 
     Args:
@@ -131,14 +129,14 @@ def decide(told: Told, view: View, watchdog: float) -> tuple[list[str], Told]:
     status = describe(view)
     if status != told.status:
         datagrams[-1:] = ["\n".join([*datagrams[-1:], f"STATUS={status}"])]
-    known = replace(told, ready=ready, reloads=view.reloads, reloading=ready and view.reloading)
-    known = replace(known, stopping=view.stopping, status=status)
+    known = told._replace(ready=ready, reloads=view.reloads, reloading=ready and view.reloading)
+    known = known._replace(stopping=view.stopping, status=status)
     if (view.stopping or not ready) and view.in_time and view.at - told.extended_at >= EXTEND_EVERY:
         datagrams.append(f"EXTEND_TIMEOUT_USEC={EXTENSION * 1_000_000}")
-        known = replace(known, extended_at=view.at)
+        known = known._replace(extended_at=view.at)
     if watchdog and ready and view.alive and view.at - told.pinged_at >= watchdog:
         datagrams.append("WATCHDOG=1")
-        known = replace(known, pinged_at=view.at)
+        known = known._replace(pinged_at=view.at)
     return datagrams, known
 
 

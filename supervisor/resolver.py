@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from multiworker.supervisor import lives, process
 from multiworker.supervisor.children import say_code
@@ -15,8 +15,7 @@ PATIENCE = 35.0
 """Seconds that all of it may take; a Django project's settings get 30 of them, and then are named as the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of it.
 
     Args:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CONTROL = frozenset(
     {
@@ -26,8 +26,7 @@ _FROM_A_PROCESS = 0
 """si_code up to this: sent by kill(2) and the like; above it: by the kernel, as when a terminal closes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A signal that came.
 
     Args:

@@ -1,7 +1,7 @@
 """What becomes of a task: one pure function turns what its handler did into an outcome."""
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from multiworker.worker.backoff import exponential
 from multiworker.worker.errors import Reason, Reject, Retry
@@ -17,8 +17,7 @@ class Plain(Enum):
     """It was cancelled because its child leaves; it runs again elsewhere, and no attempt is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryIn:
+class RetryIn(NamedTuple):
     """It failed and runs again.
 
     Args:
@@ -30,8 +29,7 @@ class RetryIn:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(NamedTuple):
     """It goes to the dead letters.
 
     Args:

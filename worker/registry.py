@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from types import FunctionType, ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from multiworker.worker.errors import MAX_DELAY, HandlerImportError
 from multiworker.worker.message import valid_name
@@ -112,8 +112,7 @@ def handler(
     return mark
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(NamedTuple):
     """Which handler takes which type.
 
     Args:

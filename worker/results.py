@@ -8,9 +8,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -36,8 +35,7 @@ AGAIN, AGAIN_CAP = 0.1, 2.0
 _FIELDS = ("enqueued", "started", "last", "attempts", "workers", "backend", "queue", "priority", "run_after", "errors")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A result as it lies in Redis.
 
     Args:
@@ -73,8 +71,7 @@ class Stored:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """What a record of a start found.
 
     Args:

@@ -1,9 +1,9 @@
 """The Lua scripts, read once from lua/*.lua; each with the prelude before it."""
 
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 SCRIPTS = (
     *("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule"),
@@ -15,8 +15,7 @@ SCRIPTS = (
 _FOLDER = Path(__file__).with_name("lua")
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """One operation.
 
     Args:

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from multiworker.supervisor.reload import Reload
 from multiworker.worker.settings import Settings
 
 START = View(at=100.0, wanted=4)
-GOOD = replace(START, complete=True, ready=4)
+GOOD = START._replace(complete=True, ready=4)
 MORE_TIME = f"EXTEND_TIMEOUT_USEC={EXTENSION}000000"
 
 
@@ -49,7 +48,7 @@ def said_after(*views: View) -> list[str]:
 
 
 def test_nothing_is_ready_before_a_generation_is_complete() -> None:
-    assert story(START, replace(START, ready=3), GOOD, GOOD) == [
+    assert story(START, START._replace(ready=3), GOOD, GOOD) == [
         ["STATUS=starting, 0/4 ready, generation 1", MORE_TIME],
         ["STATUS=starting, 3/4 ready, generation 1"],
         ["READY=1"],
@@ -59,18 +58,18 @@ def test_nothing_is_ready_before_a_generation_is_complete() -> None:
 
 
 def test_a_lost_child_is_told_as_status_and_nothing_else() -> None:
-    assert story(GOOD, replace(GOOD, ready=3), GOOD)[1:] == [
+    assert story(GOOD, GOOD._replace(ready=3), GOOD)[1:] == [
         ["STATUS=3/4 ready, generation 1"],
         ["STATUS=4/4 ready, generation 1"],
     ]
 
 
 def test_a_reload_is_told_with_its_time_and_ends_with_ready() -> None:
-    reloading = replace(GOOD, at=123.4567891, reloads=1, reloading=True, generation=2)
+    reloading = GOOD._replace(at=123.4567891, reloads=1, reloading=True, generation=2)
     assert said_after(GOOD, reloading) == [
         "RELOADING=1\nMONOTONIC_USEC=123456789\nSTATUS=reloading, 4/4 ready, generation 2"
     ]
-    done = replace(reloading, reloading=False)
+    done = reloading._replace(reloading=False)
     assert story(GOOD, reloading, reloading, done, done) == [
         ["READY=1"],
         ["RELOADING=1"],
@@ -81,46 +80,46 @@ def test_a_reload_is_told_with_its_time_and_ends_with_ready() -> None:
 
 
 def test_a_reload_that_comes_to_nothing_ends_with_ready_and_says_why() -> None:
-    reloading = replace(GOOD, reloads=1, reloading=True, generation=2)
-    abandoned = replace(GOOD, reloads=1, trouble="generation 2 does not boot")
+    reloading = GOOD._replace(reloads=1, reloading=True, generation=2)
+    abandoned = GOOD._replace(reloads=1, trouble="generation 2 does not boot")
     assert said_after(GOOD, reloading, abandoned) == [
         "READY=1\nSTATUS=4/4 ready, generation 1; reload failed: generation 2 does not boot"
     ]
 
 
 def test_a_refused_reload_begins_and_ends_in_one_view() -> None:
-    refused = replace(GOOD, reloads=1, trouble="no such file")
+    refused = GOOD._replace(reloads=1, trouble="no such file")
     assert story(GOOD, refused, refused)[1:] == [["RELOADING=1", "READY=1"], []]
     assert "reload failed: no such file" in said_after(GOOD, refused)[1]
-    again = replace(refused, reloads=2)
+    again = refused._replace(reloads=2)
     assert story(GOOD, refused, again)[2] == ["RELOADING=1", "READY=1"]
 
 
 def test_a_reload_during_a_reload_is_one_reload() -> None:
-    reloading = replace(GOOD, reloads=1, reloading=True, generation=2)
-    again = replace(reloading, reloads=2, generation=3)
-    done = replace(again, reloading=False)
+    reloading = GOOD._replace(reloads=1, reloading=True, generation=2)
+    again = reloading._replace(reloads=2, generation=3)
+    done = again._replace(reloading=False)
     assert story(GOOD, reloading, again, done)[2:] == [["STATUS=reloading, 4/4 ready, generation 3"], ["READY=1"]]
 
 
 def test_a_reload_before_the_start_is_over_is_part_of_it() -> None:
-    reloaded = replace(START, reloads=1, generation=2)
-    assert story(START, reloaded, replace(reloaded, complete=True, ready=4))[1:] == [
+    reloaded = START._replace(reloads=1, generation=2)
+    assert story(START, reloaded, reloaded._replace(complete=True, ready=4))[1:] == [
         ["STATUS=starting, 0/4 ready, generation 2"],
         ["READY=1"],
     ]
 
 
 def test_a_reload_that_begins_as_the_start_ends_comes_after_it() -> None:
-    reloading = replace(GOOD, reloads=1, reloading=True, generation=2)
-    assert story(START, reloading, replace(reloading, reloading=False))[1:] == [["READY=1", "RELOADING=1"], ["READY=1"]]
+    reloading = GOOD._replace(reloads=1, reloading=True, generation=2)
+    assert story(START, reloading, reloading._replace(reloading=False))[1:] == [["READY=1", "RELOADING=1"], ["READY=1"]]
 
 
 def test_stopping_is_told_first_and_only_more_time_is_asked_for_after_it() -> None:
-    draining = replace(GOOD, stopping=True, tasks=3)
+    draining = GOOD._replace(stopping=True, tasks=3)
     assert said_after(GOOD, draining) == ["STOPPING=1\nSTATUS=draining, 3 tasks left", MORE_TIME]
-    later = replace(draining, at=draining.at + EXTEND_EVERY, tasks=1)
-    overdue = replace(later, at=later.at + EXTEND_EVERY, in_time=False)
+    later = draining._replace(at=draining.at + EXTEND_EVERY, tasks=1)
+    overdue = later._replace(at=later.at + EXTEND_EVERY, in_time=False)
     assert story(GOOD, draining, draining, later, overdue)[2:] == [
         [],
         ["STATUS=draining, 1 task left", MORE_TIME],
@@ -129,20 +128,20 @@ def test_stopping_is_told_first_and_only_more_time_is_asked_for_after_it() -> No
 
 
 def test_more_time_to_start_is_asked_for_only_within_the_limits() -> None:
-    overdue = replace(START, in_time=False)
+    overdue = START._replace(in_time=False)
     assert story(overdue) == [["STATUS=starting, 0/4 ready, generation 1"]]
     assert MORE_TIME not in story(GOOD)[0]
 
 
 def test_signs_of_life_come_in_time_while_there_is_life_and_only_after_the_start() -> None:
     times = (100.0, 104.0, 105.0, 109.9, 110.0, 116.0)
-    assert [bool(said) for said in story(*[replace(GOOD, at=at) for at in times], watchdog=5.0)] == [
+    assert [bool(said) for said in story(*[GOOD._replace(at=at) for at in times], watchdog=5.0)] == [
         True, False, True, False, True, True,
     ]  # fmt: skip
     assert "WATCHDOG=1" not in story(START, watchdog=5.0)[0]
     assert story(GOOD, watchdog=5.0)[0] == ["READY=1", "WATCHDOG=1"]
-    dead = replace(GOOD, at=200.0, alive=False)
-    assert story(GOOD, dead, replace(dead, at=201.0, alive=True), watchdog=5.0)[1:] == [[], ["WATCHDOG=1"]]
+    dead = GOOD._replace(at=200.0, alive=False)
+    assert story(GOOD, dead, dead._replace(at=201.0, alive=True), watchdog=5.0)[1:] == [[], ["WATCHDOG=1"]]
     assert "WATCHDOG=1" not in story(GOOD)[0]
 
 
@@ -165,7 +164,7 @@ VIEWS = st.builds(
 def test_whatever_happens_turns_alternate_and_nothing_follows_the_end(views: list[View]) -> None:
     # given a parent that completes its start once and stops once
     def follow(before: View, view: View) -> View:
-        return replace(view, complete=view.complete or before.complete, stopping=view.stopping or before.stopping)
+        return view._replace(complete=view.complete or before.complete, stopping=view.stopping or before.stopping)
 
     said = story(*accumulate(views, follow), watchdog=1.0)
     turns = [line for lines in said for line in lines if line in {"READY=1", "RELOADING=1", "STOPPING=1"}]
@@ -192,11 +191,11 @@ def test_a_view_tells_of_the_last_reload_only_if_it_failed() -> None:
 
 
 def test_a_status_is_one_short_line_whatever_the_trouble() -> None:
-    view = replace(GOOD, trouble="a\nREADY=1\x1b[31m" + "x" * 1000)
+    view = GOOD._replace(trouble="a\nREADY=1\x1b[31m" + "x" * 1000)
     assert "\n" not in describe(view)
     assert "\x1b" not in describe(view)
     assert len(describe(view)) == MAX_STATUS
-    assert describe(replace(START, without_redis=True)) == "waiting for Redis, 0/4 ready, generation 1"
+    assert describe(START._replace(without_redis=True)) == "waiting for Redis, 0/4 ready, generation 1"
 
 
 @pytest.fixture
@@ -219,10 +218,10 @@ def test_what_is_systemds_is_taken_out_of_the_environment(listener: socket.socke
     notifier.tell(GOOD)
     assert listener.recv(1000) == b"READY=1\nSTATUS=4/4 ready, generation 1"
     assert listener.recv(1000) == b"WATCHDOG=1"
-    notifier.tell(replace(GOOD, at=GOOD.at + 9.9))
+    notifier.tell(GOOD._replace(at=GOOD.at + 9.9))
     with pytest.raises(BlockingIOError):
         listener.recv(1000)
-    notifier.tell(replace(GOOD, at=GOOD.at + 10.0))
+    notifier.tell(GOOD._replace(at=GOOD.at + 10.0))
     assert listener.recv(1000) == b"WATCHDOG=1"
     notifier.close()
 
