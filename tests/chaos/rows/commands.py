@@ -65,9 +65,9 @@ def term_while_starting(bench: Bench) -> Measured:
             engine.send(signal.SIGTERM)
             times.append(after(lambda: engine.parent.poll() is not None, "the end"))
             unborn = engine.parent.returncode == -signal.SIGTERM and len(engine.lines("parent of 2")) == lines
-            early += unborn  # Python was still starting
+            early += unborn  # it did not know its settings
             right = right and (engine.parent.returncode == 0 or unborn) and not engine.processes()
-    said = f"{count} moments in {whole:.2f} s: {max(times):.2f} s at most; {early} ended while Python itself started"
+    said = f"{count} moments in {whole:.2f} s: {max(times):.2f} s at most; {early} ended before the settings were known"
     return Measured(said, right, max(times) <= 1)
 
 
