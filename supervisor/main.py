@@ -58,7 +58,7 @@ def run(first: Callable[[], Settings], again: Callable[[], Settings]) -> int:
 
 def _abandon(template: Begun | None) -> None:
     """End a template that has never got orders."""
-    if template and not template.ordered:
+    if template and template.waits:
         process.end([template.pid])
 
 

@@ -63,8 +63,8 @@ class Begun:
     pid: int
     requests: int
     letter: Letter
-    ordered: bool = False
-    """It has got orders, or is gone."""
+    waits: bool = True
+    """It has no orders yet, and has not ended."""
 
     def order(self, board: Scoreboard, generation: Generation, index: int) -> None:
         """Tell it what to do.
@@ -72,7 +72,7 @@ class Begun:
         Raises:
             OSError: it has ended.
         """
-        self.ordered = True
+        self.waits = False
         lives.order(self.letter, board, generation, index)
         os.write(self.requests, b"!")
         self.letter.close()
@@ -84,7 +84,7 @@ class Begun:
 
     def close(self) -> None:
         """Let go of it: it has ended without orders."""
-        self.ordered = True
+        self.waits = False
         self.letter.close()
         os.close(self.requests)
 
