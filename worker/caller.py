@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis import ConnectionPool, UnixDomainSocketConnection
+from redis import UnixDomainSocketConnection
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError  # noqa: A004
@@ -16,6 +16,7 @@ from multiworker.worker.commands import Command, script_load_of
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.guide import ALWAYS, ANSWER_TIMEOUT, ASKING, LOOKUP_TIMEOUT, PAUSES, ROLE, Guide
+from multiworker.worker.pool import Pool
 
 
 class Caller:
@@ -27,12 +28,11 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self._guide = Guide(url)
-        self._pools: dict[Place | None, ConnectionPool] = {}
+        self._pools: dict[Place | None, Pool] = {}
         self._places: dict[int, Place] = {}
         """Hash slot -> the server that was found for it."""
         if not self._guide.route:
-            pool = self._pool(None)
-            pool.connection_class(**pool.connection_kwargs)  # does not connect yet, but refuses unknown options
+            self._pool(None)  # refuses unknown options
 
     def ask(self, command: Command) -> Any:
         """Send one command and return its reply.
@@ -67,7 +67,7 @@ class Caller:
     def close(self) -> None:
         """Hang up."""
         for pool in list(self._pools.values()):
-            pool.disconnect()
+            pool.close()
 
     def _converse(self, asked: Sequence[Command]) -> list[Any]:
         """Send commands in one go; only the first one's errors matter."""
@@ -116,7 +116,7 @@ class Caller:
         place = self._places.pop(slot, None)
         pool = self._pools.pop(place, None) if place else None
         if pool:
-            pool.disconnect(inuse_connections=False)
+            pool.close()
 
     def _look_up(self, route: Route, slot: int) -> Place:
         """Ask one seed after the other."""
@@ -124,7 +124,7 @@ class Caller:
         for seed in self._guide.seeds:
             options = self._guide.seed_options(route, seed, parse_url) | ALWAYS | {"retry": Retry(NoBackoff(), 0)}
             timeouts = {"socket_timeout": LOOKUP_TIMEOUT, "socket_connect_timeout": LOOKUP_TIMEOUT}
-            pool = ConnectionPool(**options | timeouts)
+            pool = Pool(options | timeouts)
             try:
                 (reply,) = _exchange(pool, [self._guide.question(route)], 0)
                 return self._guide.read(route, reply, seed, slot)
@@ -132,13 +132,13 @@ class Caller:
                 self._guide.failed(seed)
                 trouble = guide.seed_trouble(seed, error)
             finally:
-                pool.disconnect()
+                pool.close()
         raise trouble
 
     def _exchange(self, place: Place | None, asked: Sequence[Command], main: int) -> list[Any]:
         return _exchange(self._pool(place), asked, main)
 
-    def _pool(self, place: Place | None) -> ConnectionPool:
+    def _pool(self, place: Place | None) -> Pool:
         """Return the connections to one server."""
         known = self._pools.get(place)
         if known:
@@ -149,7 +149,7 @@ class Caller:
             options["connection_class"] = UnixDomainSocketConnection
         if self._guide.route and self._guide.route.kind == "sentinel":
             options["redis_connect_func"] = _greet_primary
-        return self._pools.setdefault(place, ConnectionPool(**options))
+        return self._pools.setdefault(place, Pool(options))
 
 
 def _greet_primary(connection: Any) -> None:
@@ -160,9 +160,9 @@ def _greet_primary(connection: Any) -> None:
         raise ConnectionError(f"{connection.host}:{connection.port} is not a primary, or not yet")
 
 
-def _exchange(pool: ConnectionPool, asked: Sequence[Command], main: int) -> list[Any]:
+def _exchange(pool: Pool, asked: Sequence[Command], main: int) -> list[Any]:
     """Send commands in one go and return their replies; of the main one an error is raised, of others it is a reply."""
-    connection: Any = pool.get_connection()
+    connection = pool.take()
     try:
         replies = _send(connection, asked)
         if isinstance(replies[main], NoScriptError):  # Redis restarted or forgot its scripts: nothing was done
@@ -170,8 +170,7 @@ def _exchange(pool: ConnectionPool, asked: Sequence[Command], main: int) -> list
     except BaseException:
         connection.disconnect()  # a reply that is still to come must not be taken for the next command's
         raise
-    finally:
-        pool.release(connection)
+    pool.give(connection)
     if isinstance(replies[main], ResponseError):
         raise replies[main]
     return replies
