@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 from multiworker.worker import commands, guide
 from multiworker.worker.addresses import Place, Route
-from multiworker.worker.commands import Command, script_load_of
+from multiworker.worker.commands import Command, packed_of, script_load_of
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.guide import ALWAYS, ANSWER_TIMEOUT, ASKING, LOOKUP_TIMEOUT, PAUSES, ROLE, Guide
@@ -177,7 +177,7 @@ def _exchange(pool: Pool, asked: Sequence[Command], main: int) -> list[Any]:
 
 
 def _send(connection: Any, asked: Sequence[Command]) -> list[Any]:
-    connection.send_packed_command(connection.pack_commands(asked), check_health=False)
+    connection.send_packed_command([packed_of(asked)], check_health=False)
     replies: list[Any] = []
     for _ in asked:
         try:

@@ -7,6 +7,8 @@ NOSCRIPT, which it does before anything is done.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+from hiredis import pack_command
+
 from multiworker.worker.errors import Fenced, ProtocolError, Stale
 from multiworker.worker.keys import Keys
 from multiworker.worker.scripts import SCRIPTS, script
@@ -121,6 +123,11 @@ class Recovered(NamedTuple):
 def evalsha(name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
     """Build a script call."""
     return ("EVALSHA", script(name).sha, len(keys), *keys, *arguments)
+
+
+def packed_of(commands: Iterable[Command]) -> bytes:
+    """Write commands for the wire; redis-py's own packers take two to ten times as long as hiredis's."""
+    return b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type] # its stub: a tuple of one
 
 
 def key_of(command: Command) -> str:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,7 +17,7 @@ from redis.exceptions import ConnectionError, MovedError, NoScriptError, RedisEr
 
 from multiworker.worker import commands, guide
 from multiworker.worker.addresses import Place, Route
-from multiworker.worker.commands import Command, script_load_of
+from multiworker.worker.commands import Command, packed_of, script_load_of
 from multiworker.worker.deadline import Deadline
 from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
@@ -254,7 +253,7 @@ async def _exchange(connection: AbstractConnection | Replies, asked: Sequence[Co
 
 
 async def _send(connection: AbstractConnection | Replies, asked: Sequence[Command]) -> list[Any]:
-    packed = b"".join(map(_pack, asked))
+    packed = packed_of(asked)
     if isinstance(connection, Replies):
         return await connection.ask(packed, len(asked))
     await connection.send_packed_command(packed, check_health=False)
@@ -265,9 +264,3 @@ async def _send(connection: AbstractConnection | Replies, asked: Sequence[Comman
         except ResponseError as error:
             replies.append(error)
     return replies
-
-
-def _pack(command: Command) -> bytes:
-    """Write a command for the wire; redis-py's own asyncio packer is ten times slower than hiredis's."""
-    packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub means a tuple of one
-    return packed

@@ -132,7 +132,9 @@ def steady_hangups(bench: Bench) -> Measured:
         engine.send(signal.SIGHUP)
         lasted = time.monotonic() - begun
         _until_settled(board)
-        cycles = board.totals[Total.GENERATION] - 1
+        last = board.totals[Total.GENERATION]
+        after(lambda: {one[Word.GENERATION] for one in board.present} == {last}, "the end of the last old child")
+        cycles = last - 1
         engine.push("quick", 1)
         right = engine.until_noted(1, "end")[0]["code"] == "the last" and engine.stop() == 0
     return Measured(

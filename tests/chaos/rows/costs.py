@@ -33,6 +33,7 @@ def many_reloads(bench: Bench) -> Measured:
                 after(lambda: totals[Total.DECIDED] > decided, "a reload")  # noqa: B023
 
         def possessions() -> tuple[int, int, int]:
+            after(lambda: len(engine.processes()) == 3, "parent, template and child alone")
             fds = len(list(Path(f"/proc/{engine.pid}/fd").iterdir()))
             return fds, status(engine.pid, "Threads"), status(engine.pid, "VmRSS")
 

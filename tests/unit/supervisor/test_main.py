@@ -1,5 +1,6 @@
 """What the parent is made of, once it knows its settings."""
 
+import os
 import subprocess
 import sys
 
@@ -25,7 +26,8 @@ main()
 def modules(*options: str) -> set[str]:
     """Return what a parent has loaded when it begins to look after its children."""
     command = [sys.executable, "-c", PROGRAM, "start", *options]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(command, env=plain, capture_output=True, check=True, text=True)
     assert done.stderr == ""
     return set(done.stdout.split())
 
