@@ -252,7 +252,8 @@ class Parent:
         self._fork_fails = True
 
     def _reconcile(self, now: float) -> None:
-        able = self._nursery.templates.can_fork(self._reload.wanted)
+        finished = any(child.record[Word.WISH] == Wish.FINISHED for child in self._nursery.all)
+        able = not finished and self._nursery.templates.can_fork(self._reload.wanted)
         wanted, on_trial = self._reload.wanted.number, self._reload.on_trial
         seats = [child.seat(wanted, on_trial=on_trial) for child in self._nursery.all]
         plan = reconcile(seats, self._procs, lambda slot: able and self._slots.may_fork(slot, now))

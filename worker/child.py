@@ -154,6 +154,8 @@ class Child:
         self._drains()
         calm = asyncio.ensure_future(self._consumer.calm.wait())
         await asyncio.wait([consuming, calm], timeout=CALM, return_when=asyncio.FIRST_COMPLETED)
+        if self._consumer.finished:
+            self._record[Word.WISH] = Wish.FINISHED
         self._record[Word.STATE] = State.DRAIN
         self._cards.renew()
         await asyncio.wait([consuming], timeout=self._settings.grace)
@@ -167,8 +169,6 @@ class Child:
         if consuming.done() and consuming.exception():
             await consuming
         await self._give_back(consuming)
-        if self._consumer.finished:
-            self._record[Word.WISH] = Wish.FINISHED
         return Exit.OK
 
     async def _end_tasks(self) -> None:

@@ -2,6 +2,8 @@
 
 import signal
 
+from multiworker.supervisor.header import Phase
+from multiworker.worker.words import Total, Wish, Word
 from tests.system.fix_system import Engine, until
 
 
@@ -58,3 +60,36 @@ def test_a_burst_with_kills_ends_with_everything_done(engine: Engine) -> None:
     assert engine.conserved()["done"] == 600
     assert not engine.left_in_redis()
     assert not engine.dead_letters()
+
+
+LINGER = """
+async def linger():
+    try:
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        while closed({}):
+            time.sleep(0.005)
+        raise
+
+
+async def do_quick(data):
+    KEPT.append(asyncio.create_task(linger()))
+"""
+
+
+def test_a_child_that_has_found_nothing_left_is_not_replaced_while_it_ends(engine: Engine) -> None:
+    # given a child that takes long to end, once it has found that nothing is left
+    engine.write_handlers(("async def do_quick(data):\n", f"KEPT = []\n{LINGER}"))
+    engine.push("quick", 1)
+    engine.start("--burst", procs=1, wait=False)
+    board = until(engine.board, "the scoreboard", engine.text)
+    until(lambda: Wish.FINISHED in {one[Word.WISH] for one in board.present}, "the end of the work", engine.text)
+    # when the parent has looked some times
+    for _ in range(4):
+        passed = board.totals[Total.PASSED]
+        until(lambda: board.totals[Total.PASSED] != passed, "another pass", engine.text)  # noqa: B023
+    # then there is no other child, nor has one come and ended it all
+    assert len(board.present) == 1
+    assert board.totals[Total.PHASE] == Phase.RUNNING
+    engine.open_gate()
+    assert engine.finish() == 0
