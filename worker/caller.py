@@ -4,9 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis import UnixDomainSocketConnection
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
+from redis.connection import UnixDomainSocketConnection, parse_url
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError  # noqa: A004
 from redis.retry import Retry
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from redis import ConnectionPool
+from redis.connection import Connection
 from redis.exceptions import RedisError
 
 
@@ -23,7 +23,8 @@ class Pool:
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._origin = ConnectionPool(**options)
+        self._options = dict(options)
+        self._kind: type[Any] = self._options.pop("connection_class", Connection)
         self._idle: list[Any] = []
         self._owner = os.getpid()
         self._new()  # does not connect yet, but refuses unknown options
@@ -59,7 +60,7 @@ class Pool:
             connection.disconnect()
 
     def _new(self) -> Any:
-        return self._origin.connection_class(**self._origin.connection_kwargs)
+        return self._kind(**self._options)
 
 
 def _is_quiet(connection: Any) -> bool:

@@ -4,7 +4,10 @@ import gc
 import importlib
 import sys
 
-from multiworker.cli import secrets
+from multiworker.worker.postponed import postponed
+
+with postponed("inspect", "ipaddress"):  # dataclasses and urllib.parse import them for what no parent asks for: 1.5 MiB
+    from multiworker.cli import secrets
 
 __all__ = ["main"]
 
