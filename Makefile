@@ -71,7 +71,7 @@ fuzz: $(VENV)/.ready-dev ## a million damaged payloads against a strict reader o
 parent: $(VENV)/.ready-dev ## the parent's acceptance list, measured, half an hour; the results go to parent.md
 	$(RUN)python tests/chaos/parent.py --report parent.md
 
-bench: $(VENV)/.ready-bench ## everything measured beside nine other task queues, 20 minutes; see bench/README.md
+bench: $(VENV)/.ready-bench ## everything measured beside nine other task queues, 25 minutes; see bench/README.md
 	$(RUN)python -m bench.run
 
 screenshots: $(VENV)/.ready-dev ## the pictures of docs/django.md, from real workers under load, three quarters of an hour

@@ -1,7 +1,6 @@
 """What the machine, Redis, and the event loop allow at all: the rates that multiworker's are held against."""
 
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from collections.abc import Callable
 
 from bench import lib
 from bench.contenders import CONTENDERS, US
-from bench.loads import Figures, Sizes, count_of, percentile
+from bench.loads import Figures, Sizes, ages_of, count_of
 from bench.meter import Meter
 from bench.push import CHUNK
 from bench.stand import PERMITS, PROCS, WIDE, Stand
@@ -65,8 +64,7 @@ def _plain(stand: Stand, sizes: Sizes) -> Figures:
         while int(lib.section(stand.client, "clients")["blocked_clients"]) < PROCS and time.monotonic() < deadline:
             time.sleep(0.01)
         stand.push(_OURS, "spaced", "age", sizes.spaced)
-        ages = sorted((note.at - note.data) / 1e6 for note in workers.until_noted(sizes.spaced, lib.PATIENCE))
-    return {"p50": statistics.median(ages), "p99": percentile(ages, 0.99)}
+        return ages_of(workers.until_noted(sizes.spaced, lib.PATIENCE))
 
 
 def _imports(_stand: Stand, _sizes: Sizes) -> Figures:
@@ -133,7 +131,8 @@ LIMITS: dict[str, dict[str, Limit]] = {
         REDIS: lambda stand, sizes: {"wide": _queue(stand, sizes, WIDE)},
     },
     "nap": {TIMER: _timer},
-    "idle": {PLAIN: _plain, IMPORTS: _imports},
+    "idle": {IMPORTS: _imports},
+    "latency": {PLAIN: _plain},
     "enqueue": {REDIS: _push},
 }
 """By load, then by name."""

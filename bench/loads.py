@@ -143,7 +143,7 @@ def enqueue(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
 
 
 def idle(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
-    """Start, come to rest, get single tasks, and then a burst."""
+    """Start, come to rest, and get a burst."""
     page = stand.page()
     stand.push(contender, "one", "age", 1)
     begun = time.monotonic_ns()
@@ -152,14 +152,27 @@ def idle(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
         time.sleep(sizes.settle)
         figures = {"start": (first.at - begun) / 1e9, "memory": lib.memory(workers.pids())}
         figures["commands"] = _commands(stand, sizes.window)
-        stand.push(contender, "spaced", "age", sizes.spaced)
-        notes = workers.until_noted(1 + sizes.spaced, lib.PATIENCE)
-        ages = sorted((note.at - note.data) / 1e6 for note in notes[1:])
-        figures |= {"p50": statistics.median(ages), "p99": percentile(ages, 0.99)}
         burst = count_of(contender, sizes, BURST)
         pushed = stand.push(contender, "many", "noop", burst)
-        done = workers.until_done(1 + sizes.spaced + burst, patience_of(contender, burst, BURST))
+        done = workers.until_done(1 + burst, patience_of(contender, burst, BURST))
         return figures | {"burst": burst / (done - pushed.began / 1e9)}
+
+
+def latency(stand: Stand, contender: Contender, sizes: Sizes) -> Figures:
+    """Get single tasks at rest."""
+    page = stand.page()
+    stand.push(contender, "one", "age", 1)
+    with stand.workers(contender, page) as workers:
+        workers.until_noted(1, lib.PATIENCE)
+        time.sleep(sizes.settle / 4)
+        stand.push(contender, "spaced", "age", sizes.spaced)
+        return ages_of(workers.until_noted(1 + sizes.spaced, lib.PATIENCE)[1:])
+
+
+def ages_of(notes: list[Note]) -> Figures:
+    """Return the latencies of tasks that were sent with the time of their call."""
+    ages = sorted((note.at - note.data) / 1e6 for note in notes)
+    return {"p50": statistics.median(ages), "p99": percentile(ages, 0.99)}
 
 
 def _commands(stand: Stand, window: float) -> float:

@@ -1,6 +1,6 @@
 """multiworker beside other task queues, and beside what Redis and the event loop allow: one run, one machine.
 
-make bench, or: python -m bench.run [--quick] [--loads noop,idle] [--contenders Celery,arq] [--rounds 3] [--out PREFIX]
+make bench, or: python -m bench.run [--quick] [--loads nap,idle] [--contenders Celery,arq] [--rounds 3] [--out PREFIX]
 
 README.md in this folder says how each figure is measured. The exit code is 1 if a bar is missed, or multiworker failed.
 """
@@ -34,6 +34,7 @@ COMMON: dict[str, Load] = {
     "blob": loads.blob,
     "enqueue": loads.enqueue,
     "idle": loads.idle,
+    "latency": loads.latency,
     "kill": loads.kill,
 }
 OWN: dict[str, Load] = {
@@ -44,6 +45,8 @@ OWN: dict[str, Load] = {
 }
 ONCE = ("backlog",)
 """Loads of the first round only."""
+TURNS = {"latency": 3}
+"""How often all take turns in one round, if not once: a machine differs more from second to second than they do."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,9 @@ def plan(chosen: list[str], names: list[str], rounds: int) -> list[Step]:
                 turns = [*names, *LIMITS.get(load, {})]
             else:
                 turns = [US] if US in names and (number == 1 or load not in ONCE) else []
-            first = (number - 1) % len(turns) if turns else 0
-            steps += [Step(number, load, who) for who in turns[first:] + turns[:first]]
+            for turn in range(TURNS.get(load, 1)):
+                first = (number - 1 + turn) % len(turns) if turns else 0
+                steps += [Step(number, load, who) for who in turns[first:] + turns[:first]]
     return steps
 
 

@@ -9,6 +9,7 @@ MAX_QUEUE_NAME = 200
 """Characters in a queue's name."""
 
 
+@lru_cache(maxsize=256)
 def hash_tag(queue: str) -> str:
     """Return what Redis Cluster hashes of this queue's name.
 

@@ -1,7 +1,7 @@
 """One frozen settings object, validated once, at the edge. Nobody reads options or variables after that."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -239,11 +239,11 @@ def read(name: str, value: object) -> Any:
     return checked
 
 
-def redis_from(environ: Mapping[str, str], names: Sequence[str] = REDIS_VARIABLES) -> str | None:
+def redis_from(variable: Callable[[str], str | None], names: Sequence[str] = REDIS_VARIABLES) -> str | None:
     """Return the Redis URL that the environment gives, itself or in a file.
 
     Args:
-        environ: the variables.
+        variable: returns one of the environment, as ``os.environ.get`` does.
         names: of those that count.
 
     Returns:
@@ -253,9 +253,9 @@ def redis_from(environ: Mapping[str, str], names: Sequence[str] = REDIS_VARIABLE
         SettingsError: a file cannot be read, or holds none; what it holds is never shown.
     """
     for name in names:
-        if url := environ.get(name):
+        if url := variable(name):
             return url
-        if path := environ.get(f"{name}_FILE"):
+        if path := variable(f"{name}_FILE"):
             return _secret(f"{name}_FILE", path)
     return None
 

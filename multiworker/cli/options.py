@@ -75,7 +75,7 @@ class _RedisOption(click.Option):
         project: Project | None = ctx.meta.get(PROJECT) or ctx.find_root().obj
         names = REDIS_VARIABLES[:1] if project and "redis" in project.options else REDIS_VARIABLES
         try:
-            return redis_from(os.environ, names)
+            return redis_from(os.environ.get, names)
         except SettingsError as error:
             raise click.BadParameter(str(error), ctx, self) from None
 

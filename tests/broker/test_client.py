@@ -436,6 +436,16 @@ def test_public_functions_use_the_redis_of_the_environment(
     assert [task["id"] for task in taken(redis_client)] == ids
 
 
+def test_a_dictionary_in_the_place_of_the_environment_counts_as_one(
+    environment: pytest.MonkeyPatch, redis_url: str, redis_client: redis.Redis
+) -> None:
+    environment.setattr(os, "environ", {"REDIS_URL": redis_url})
+
+    task_id = public.enqueue("a")
+
+    assert [task["id"] for task in taken(redis_client)] == [task_id]
+
+
 def test_largest_payload_comes_from_the_environment(
     environment: pytest.MonkeyPatch, redis_url: str, redis_client: redis.Redis
 ) -> None:

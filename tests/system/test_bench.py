@@ -73,7 +73,7 @@ def test_what_runs_beside_a_peer_needs_the_standard_library_alone() -> None:
 
 def test_multiworker_is_measured_and_nothing_goes_on_afterwards(tmp_path: Path) -> None:
     out = tmp_path / "results"
-    asked = ("--quick", "--rounds", "1", "--contenders", US, "--loads", "noop,kill,idle", "--out", str(out))
+    asked = ("--quick", "--rounds", "1", "--contenders", US, "--loads", "noop,kill,idle,latency", "--out", str(out))
 
     with subprocess.Popen([sys.executable, "-m", "bench.run", *asked], cwd=ROOT, stdout=subprocess.PIPE) as process:
         said, _ = process.communicate(timeout=100)

@@ -13,7 +13,7 @@ from bench import limits, loads, ours, push
 from bench.contenders import CONTENDERS, US, Contender, commands
 from bench.environments import OWN, requirements
 from bench.limits import LIMITS
-from bench.run import COMMON, Step, _several, options, plan, work_of
+from bench.run import COMMON, TURNS, Step, _several, options, plan, work_of
 from bench.stand import Note
 from bench.work import BLOB, DATA
 
@@ -28,6 +28,14 @@ def test_all_take_turns_and_each_round_begins_with_another_one() -> None:
     steps = plan(["blob"], ["a", "b", "c"], 3)
 
     assert [step.who for step in steps] == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+
+
+def test_a_load_whose_figures_depend_on_the_moment_has_more_and_shorter_turns() -> None:
+    steps = plan(["latency"], ["a", "b"], 2)
+
+    assert Counter((step.round, step.who) for step in steps if step.who in "ab") == dict.fromkeys(
+        ((1, "a"), (1, "b"), (2, "a"), (2, "b")), TURNS["latency"]
+    )
 
 
 def test_limits_are_measured_beside_the_contenders_in_each_round() -> None:
