@@ -58,11 +58,10 @@ class Consumer:
         self._quota = quota
         self._renew = min(RENEW, settings.lease / 4)
         self._wake = asyncio.Event()
-        self._roused = False
         self._stopping = False
         self._alone: Run | None = None
         self._loop = asyncio.get_running_loop()
-        self._burials = Burials(self._rouse)
+        self._burials = Burials(self._wake.set)
         self._trouble = Trouble()
         self._courtesy = Courtesy()
         self._quiet = False
@@ -100,11 +99,6 @@ class Consumer:
         """Look again at once: what may be claimed has changed."""
         for lane in self._lanes:
             lane.ready = True
-        self._rouse()
-
-    def _rouse(self) -> None:
-        """Have the main loop make another round."""
-        self._roused = True
         self._wake.set()
 
     def abandon(self) -> list[asyncio.Task[None]]:
@@ -126,15 +120,14 @@ class Consumer:
             Fenced: this child is dead to the others.
         """
         waiters = [
-            asyncio.ensure_future(lane.wait_for_pushes(self._settings.interval, self._rouse)) for lane in self._lanes
+            asyncio.ensure_future(lane.wait_for_pushes(self._settings.interval, self._wake.set)) for lane in self._lanes
         ]
         try:
             while not self._is_over():
-                self._roused = False
                 self._wake.clear()
                 stepped = await self._round()
                 await asyncio.sleep(0)  # what was just started gets its turn; short tasks end in it
-                if stepped or self._roused:
+                if stepped or self._wake.is_set():
                     self._courtesy.busy()
                     continue
                 self._courtesy.rest()
@@ -234,7 +227,7 @@ class Consumer:
 
     def _interrupt(self) -> None:
         """Hang up on a step that waits for a push; reconcile finds out whether one has come."""
-        self._rouse()
+        self._wake.set()
         if self._blocked is not None:
             self._blocked.cancel()
             self._blocked = None
@@ -262,7 +255,7 @@ class Consumer:
         now = monotonic()
         if run is self._alone:
             self._alone = None
-            self._rouse()
+            self._wake.set()
         lane = self._by_queue[run.queue]
         if lane.running.pop(run.delivery, None) is None:
             return now  # it was dropped while it ran: it is not ours to settle
@@ -278,8 +271,7 @@ class Consumer:
         elif isinstance(outcome, RetryIn | Dead):
             lane.settle(run.delivery, outcome)
             log_failure(run.describe(), outcome)
-        if not self._roused:
-            self._rouse()
+        self._wake.set()
         return now
 
     async def _mend(self, lane: Lane) -> None:
@@ -306,7 +298,7 @@ class Consumer:
             if not (lane.ready or lane.waiting or lane.turn or lane.broken) and self._want(lane):
                 lane.idle.set()
         deadline = min([lane.next_at for lane in self._lanes])
-        alarm = self._loop.call_at(deadline, self._rouse)
+        alarm = self._loop.call_at(deadline, self._wake.set)
         await self._wake.wait()
         alarm.cancel()
 

@@ -96,7 +96,7 @@ def decode_object(payload: bytes) -> dict[str, Any]:
     data = task.get("data")
     keys = len(task) + len(data) if type(data) is dict else len(task)
     # Else every key is seen: deeper objects have none, so only arrays can nest, around one empty object at most.
-    if keys != payload.count(b":") or (b"[" in payload and payload.count(b"[") > MAX_DEPTH - 3):
+    if keys != payload.count(b":") or payload.count(b"[") > MAX_DEPTH - 3:
         _check_structure(task, payload)
     return task
 

@@ -71,7 +71,6 @@ def prepare(settings: Settings) -> Registry:
     Raises:
         HandlerImportError: it does not import.
     """
-    warm_up()
     registry = _import_handlers(settings)
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
 """The settings file: TOML whose keys are the options of ``multiworker start``, optionally under ``[multiworker]``."""
 
-import importlib
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ def load(path: str) -> dict[str, Any]:
     Raises:
         SettingsError: naming the file, and the key if it is about one; never a value.
     """
-    tomllib = importlib.import_module("tomllib")  # few have a file
     try:
         content = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:

@@ -1,8 +1,8 @@
 """What a Django project says of the engine, asked in a short-lived process: this one loads neither Django nor it."""
 
-import importlib
 import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +40,6 @@ def ask(module: str) -> Project:
     Raises:
         SettingsError: they do not import, or MULTIWORKER says something that cannot be; one line.
     """
-    subprocess = importlib.import_module("subprocess")  # few have a project
     command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", _MODULE]
     variables = os.environ | {"DJANGO_SETTINGS_MODULE": module}
     try:

@@ -35,8 +35,6 @@ IMPORTS_BY_NAME = {
     "multiworker/cli/__init__.py:main": "our own modules, two literals",
     "multiworker/cli/begin.py:_read": "our own module, a literal",
     "multiworker/cli/root.py:get_command": "our own commands, from a constant table",
-    "multiworker/cli/config.py:load": "tomllib, a literal",
-    "multiworker/cli/project.py:ask": "subprocess, a literal",
     "multiworker/cli/secrets.py:hide": "setproctitle, a literal",
     "multiworker/cli/demo_screen.py:screen": "rich, a literal",
     "multiworker/django/__init__.py:__getattr__": "our own module, a literal",
