@@ -152,11 +152,15 @@ def load(specs: Iterable[str], after: str = "") -> Registry:
             if catch_all:
                 raise HandlerImportError(f"--handler {spec}: there is a catch-all already; give one MODULE:FUNC")
             catch_all = _named(module, function_name, spec)
-    return Registry(_declared(sys.modules[name] for name in _imported(after)), catch_all)
+    return Registry(_declared(sys.modules[name] for name in imported(after)), catch_all)
 
 
-def _imported(after: str) -> list[str]:
-    """Name the modules that were imported after one; all of them, if it is not there any more."""
+def imported(after: str) -> list[str]:
+    """Name the modules that were imported after one, in that order; all of them, if it is not there any more.
+
+    Args:
+        after: see load().
+    """
     return list(takewhile(after.__ne__, reversed(sys.modules)))[::-1]
 
 

@@ -33,7 +33,7 @@ def prepare(settings: Settings, after: str = "") -> Registry:
         raise HandlerImportError(f"--settings {settings.settings}: {type(error).__name__}: {error}") from error
     found = find_handlers(settings.handler, after)
     connections.hang_up()
-    tasks = task_handlers()
+    tasks = task_handlers(after)
     catch_all = _careful(found.catch_all) if found.catch_all else None
     by_type = {kind: _careful(one) for kind, one in (found.by_type | tasks).items()}
     return Registry(by_type, catch_all, calls=bool(tasks))

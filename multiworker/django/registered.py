@@ -14,8 +14,11 @@ from multiworker.worker.errors import HandlerImportError
 from multiworker.worker.registry import Handler
 
 
-def handlers() -> dict[str, Handler]:
+def handlers(after: str) -> dict[str, Handler]:
     """Return a handler for every Task object of the modules that are imported, by the path that payloads name it by.
+
+    Args:
+        after: as registry.load() has it.
 
     Raises:
         HandlerImportError: the settings of a backend cannot be.
@@ -23,7 +26,7 @@ def handlers() -> dict[str, Handler]:
     logger = logging.getLogger(compat.LOGGER)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)  # Django logs two lines for each task that goes well
-    return {path: _handler(task) for path, task in find_all().items()}
+    return {path: _handler(task) for path, task in find_all(after).items()}
 
 
 def _handler(task: Any) -> Handler:

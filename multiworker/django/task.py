@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from multiworker.django import compat
+from multiworker.worker.registry import imported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,16 @@ def find(path: str) -> Any:
     return None
 
 
-def find_all() -> dict[str, Any]:
-    """Return every Task object of the modules that are imported, by its path; only those that are found there."""
+def find_all(after: str = "") -> dict[str, Any]:
+    """Return every Task object of the modules that are imported, by its path; only those that are found there.
+
+    Args:
+        after: as registry.load() has it.
+    """
     tasks = {
         value.module_path
-        for module in list(sys.modules.values())
-        for value in _values(module)
+        for name in imported(after)
+        for value in _values(sys.modules[name])
         if _is_a(value, compat.Task)
     }
     return {path: task for path in sorted(tasks) if (task := find(path))}

@@ -32,3 +32,13 @@ def test_tasks_are_found_beside_lazy_objects(lazy: str) -> None:
 )
 def test_what_is_no_task_is_not_found(lazy: str, path: str) -> None:
     assert find(path) is None
+
+
+def test_modules_that_were_there_before_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = next(reversed(sys.modules))
+    late = ModuleType("mw_late")
+    late.add = tasks.add  # type: ignore[attr-defined]
+
+    assert not find_all(last)
+    monkeypatch.setitem(sys.modules, "mw_late", late)
+    assert find_all(last) == {tasks.add.module_path: tasks.add}
