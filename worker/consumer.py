@@ -187,7 +187,7 @@ class Consumer:
             return
         lane.failures = 0
         lane.turn = reply.turn
-        self._start(lane, reply.claims)
+        runs = self._accept(lane, reply.claims)
         if want:
             lane.ready = reply.more and not reply.turn
             lane.empty = not (reply.more or reply.claims)
@@ -197,6 +197,7 @@ class Consumer:
             elif reply.next_due >= 0:
                 lane.due_at = self._loop.time() + max(0.0, (reply.next_due - reply.now) / 1000)
         self._report()
+        self._runner.start(runs)
 
     def _idle_time(self) -> float:
         """Return the seconds for which nothing but a push can concern this child; 0 if something can.
@@ -232,7 +233,8 @@ class Consumer:
             self._blocked.cancel()
             self._blocked = None
 
-    def _start(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> None:
+    def _accept(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> list[Run]:
+        """Book what was claimed, and return what of it can run."""
         runs: list[Run] = []
         accept, queue, running = self._executor.accept, lane.broker.queue, lane.running
         for delivery, raw in claims:
@@ -244,7 +246,7 @@ class Consumer:
                 runs.append(run)
             elif type(run) is tuple:
                 self._burials.bury(lane, delivery, *run)
-        self._runner.start(runs)
+        return runs
 
     def _ended(self, run: Run, outcome: Outcome) -> float:
         """Have the next step settle a run.
@@ -289,9 +291,10 @@ class Consumer:
         if lane.unheard or unknown:
             log.info("queue %s: Redis is back, %d tasks adopted", lane.broker.queue, len(unknown))
         lane.unheard = False
-        self._start(lane, unknown)
+        runs = self._accept(lane, unknown)
         lane.ready = True
         self._report()
+        self._runner.start(runs)
 
     async def _sleep(self) -> None:
         for lane in self._lanes:

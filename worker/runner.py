@@ -9,10 +9,14 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from multiworker.worker.context import CURRENT
 from multiworker.worker.executor import Executor, Run
 from multiworker.worker.outcome import Outcome
+
+_begin_at_once: Any = getattr(asyncio, "eager_task_factory", None)
+"""Python 3.12 and later: begins a task right here, not in the loop's next round, and queues none that does not wait."""
 
 
 class Runner:
@@ -30,7 +34,7 @@ class Runner:
         self._shared: set[asyncio.Task[None]] = set()
 
     def start(self, runs: list[Run]) -> None:
-        """Start runs, in this order.
+        """Start runs, in this order; from Python 3.12 on, those that do not wait have ended when this returns.
 
         Args:
             runs: taken over by the runner.
@@ -38,9 +42,11 @@ class Runner:
         if not runs:
             return
         runs.reverse()
-        task = self._loop.create_task(self._together(runs))
-        self._shared.add(task)
-        task.add_done_callback(self._shared.discard)
+        together = self._together(runs)
+        task = _begin_at_once(self._loop, together) if _begin_at_once else self._loop.create_task(together)
+        if not task.done():
+            self._shared.add(task)
+            task.add_done_callback(self._shared.discard)
 
     async def _together(self, runs: list[Run]) -> None:
         execute, ended, context = self._executor.execute, self._ended, contextvars.copy_context

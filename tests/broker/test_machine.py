@@ -71,4 +71,4 @@ def test_the_scripts_do_what_the_reference_does(redis_client: redis.Redis) -> No
 def test_a_fault_in_a_script_is_noticed(redis_client: redis.Redis, fault: str) -> None:
     Protocol(redis_client, [FAULTS[fault]])  # the fault can be put in
     with pytest.raises((AssertionError, redis.ResponseError)):
-        run(redis_client, settings(BASE, max_examples=1_000, phases=[Phase.generate]), [FAULTS[fault]])
+        run(redis_client, settings(BASE, max_examples=3_000, phases=[Phase.generate]), [FAULTS[fault]])
