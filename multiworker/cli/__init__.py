@@ -6,7 +6,8 @@ import sys
 
 from multiworker.worker.postponed import postponed
 
-with postponed("inspect", "ipaddress"):  # dataclasses and urllib.parse import them for what no parent asks for: 1.5 MiB
+# urllib.parse and dataclasses import them for what no parent asks for, 1.5 MiB; from 3.12 on, dataclasses does ask.
+with postponed("inspect", "ipaddress"):
     from multiworker.cli import secrets
 
 __all__ = ["main"]

@@ -6,8 +6,8 @@ import sys
 
 NEVER = {"redis", "asyncio", "django", "uvloop", "msgspec"}
 """What only children may have."""
-NOT_YET = {"inspect", "ipaddress"}
-"""What the standard library imports for itself, and a parent never uses."""
+NOT_YET = {"ipaddress"} | ({"inspect"} if sys.version_info < (3, 12) else set())
+"""What the standard library imports for itself, and a parent never uses; from 3.12 on, dataclasses uses inspect."""
 NO_MORE = {"click", "tomllib", "subprocess", "shutil", "hashlib", "multiworker.cli.root", "multiworker.cli.start"}
 """What only the process has that reads the settings, or a parent with an embedded Redis."""
 PROGRAM = """
