@@ -1,6 +1,5 @@
 """Options made from the fields of Settings: one set of names and checks for command line, environment and file."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from typing import Any, TypeVar
@@ -75,7 +74,7 @@ class _RedisOption(click.Option):
         project: Project | None = ctx.meta.get(PROJECT) or ctx.find_root().obj
         names = REDIS_VARIABLES[:1] if project and "redis" in project.options else REDIS_VARIABLES
         try:
-            return redis_from(os.environ.get, names)
+            return redis_from(names)
         except SettingsError as error:
             raise click.BadParameter(str(error), ctx, self) from None
 

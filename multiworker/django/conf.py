@@ -66,8 +66,8 @@ def redis_url() -> str:
     Raises:
         SettingsError: none can be had; never shows a password.
     """
-    url = redis_from(os.environ.get, (OWN_REDIS,)) or _setting().get("REDIS") or _cache_url()
-    return str(url or redis_from(os.environ.get, (SHARED_REDIS,)) or _LOCAL)
+    url = redis_from((OWN_REDIS,)) or _setting().get("REDIS") or _cache_url()
+    return str(url or redis_from((SHARED_REDIS,)) or _LOCAL)
 
 
 def client() -> Client:

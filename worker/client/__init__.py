@@ -4,14 +4,13 @@ The Redis URL is MULTIWORKER_REDIS, else REDIS_URL, else redis://localhost:6379/
 variable names a file that holds it. The largest payload is MULTIWORKER_MAX_PAYLOAD, else 256 KiB.
 """
 
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from multiworker.worker.client.sender import MAX_PAYLOAD, QUEUE, Client
-from multiworker.worker.settings import Settings, parse_size, redis_from
+from multiworker.worker.settings import Settings, parse_size, redis_from, variable
 
 __all__ = ["MAX_PAYLOAD", "QUEUE", "Client", "aenqueue", "aenqueue_many", "default_client", "enqueue", "enqueue_many"]
 
@@ -150,18 +149,9 @@ def default_client() -> Client:
     Raises:
         SettingsError: a variable cannot be.
     """
-    size = _variable("MULTIWORKER_MAX_PAYLOAD")
-    url = redis_from(_variable) or _LOCAL
+    size = variable("MULTIWORKER_MAX_PAYLOAD")
+    url = redis_from() or _LOCAL
     return _client(url, parse_size(size) if size else MAX_PAYLOAD)
-
-
-def _variable(name: str) -> str | None:
-    """Read a variable; os.environ itself raises twice for one that is not set, which takes 20 times as long."""
-    raw: dict[bytes, bytes] | None = getattr(os.environ, "_data", None)
-    if raw is None:  # something else stands in its place, in a test maybe
-        return os.environ.get(name)
-    value = raw.get(name.encode())
-    return None if value is None else os.fsdecode(value)
 
 
 @cache
