@@ -156,6 +156,7 @@ class Engine:
         self.environment: dict[str, str] = {}
         self.command = multiworker()
         self._parents: list[subprocess.Popen[bytes]] = []
+        self._commands: list[subprocess.Popen[str]] = []
         self._boards: dict[int, Scoreboard] = {}
         self.write_handlers()
 
@@ -229,7 +230,9 @@ class Engine:
         """Start a command that acts on the parent."""
         pipe = subprocess.PIPE
         command, variables = [*self.command, *arguments], self._variables()
-        return subprocess.Popen(command, cwd=self.directory, env=variables, stdout=pipe, stderr=pipe, text=True)
+        begun = subprocess.Popen(command, cwd=self.directory, env=variables, stdout=pipe, stderr=pipe, text=True)
+        self._commands.append(begun)
+        return begun
 
     def call(self, *arguments: str) -> "Answer":
         """Run a command that acts on the parent, to its end."""
@@ -296,6 +299,9 @@ class Engine:
             time.sleep(PAUSE)
         for parent in self._parents:
             parent.wait()
+        for command in self._commands:  # left by a test that failed; its second try must not fail for that
+            with command:
+                command.kill()
         if self.client:
             self.client.close()
 
