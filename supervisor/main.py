@@ -16,7 +16,7 @@ from multiworker.supervisor.notify import Notifier
 from multiworker.supervisor.parent import Parent
 from multiworker.supervisor.templates import Begun
 from multiworker.worker import logs
-from multiworker.worker.embedded import is_embedded
+from multiworker.worker.addresses import is_embedded
 from multiworker.worker.errors import Exit, SettingsError
 from multiworker.worker.host import birth, runtime_directory
 from multiworker.worker.scoreboard import Scoreboard

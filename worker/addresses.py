@@ -17,8 +17,9 @@ _CHOICES = {
     "ssl_cert_reqs": ("required", "optional", "none"),
     "ssl_check_hostname": ("true", "false", "yes", "no", "1", "0"),
 }
+EMBEDDED = "embedded"
 _MANY = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-_SCHEMES = ("redis", "rediss", "unix", "embedded", *_MANY)
+_SCHEMES = ("redis", "rediss", "unix", EMBEDDED, *_MANY)
 _HOST = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(?::(\d{1,5}))?", re.ASCII)
 _PORTS = {"sentinel": 26379, "cluster": 6379}
 _UNREADABLE = "an unreadable URL"
@@ -102,6 +103,11 @@ def route_of(url: str) -> Route | None:
     )
 
 
+def is_embedded(url: str) -> bool:
+    """Tell whether a Redis URL means a private server; see worker/embedded.py."""
+    return url.startswith(f"{EMBEDDED}:")
+
+
 def redacted(url: str) -> str:
     """Return a Redis URL as it may be shown: without password, user or query.
 
@@ -160,9 +166,9 @@ def check_redis_url(url: str) -> None:
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in _SCHEMES:
         raise SettingsError(f"--redis is a URL that begins with {', '.join(name + ':' for name in _SCHEMES)}")
-    if scheme != "embedded" and not rest.startswith("//"):
+    if scheme != EMBEDDED and not rest.startswith("//"):
         raise SettingsError(f"--redis needs // after {scheme}:")
-    if scheme == "embedded":
+    if scheme == EMBEDDED:
         return
     try:
         parts = _split_many(url)[2] if scheme in _MANY else urlsplit(url)

@@ -10,9 +10,8 @@ from redis.exceptions import ConnectionError, NoScriptError, RedisError, Respons
 from redis.retry import Retry
 
 from multiworker.worker import commands, guide
-from multiworker.worker.addresses import Place, Route
+from multiworker.worker.addresses import Place, Route, is_embedded
 from multiworker.worker.commands import Command, packed_of, script_load_of
-from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.guide import ALWAYS, ANSWER_TIMEOUT, ASKING, LOOKUP_TIMEOUT, PAUSES, ROLE, Guide
 from multiworker.worker.pool import Pool

@@ -16,10 +16,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, MovedError, NoScriptError, RedisError, ResponseError  # noqa: A004
 
 from multiworker.worker import commands, guide
-from multiworker.worker.addresses import Place, Route
+from multiworker.worker.addresses import Place, Route, is_embedded
 from multiworker.worker.commands import Command, packed_of, script_load_of
 from multiworker.worker.deadline import Deadline
-from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.guide import ALWAYS, ASKING, LOOKUP_TIMEOUT, PAUSES, ROLE, Guide
 from multiworker.worker.replies import Replies

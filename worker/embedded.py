@@ -1,18 +1,13 @@
 """Where the private Redis of ``embedded:DIR`` lives; the parent starts it, clients find it."""
 
-import importlib
+import hashlib
 import os
 from pathlib import Path
 
+from multiworker.worker.addresses import EMBEDDED
 from multiworker.worker.errors import SettingsError
 
-PREFIX = "embedded:"
 _MAX_SOCKET_PATH = 100  # sockaddr_un holds 107 bytes; redis-server adds a suffix to its temporary names
-
-
-def is_embedded(url: str) -> bool:
-    """Tell whether a Redis URL means a private server."""
-    return url.startswith(PREFIX)
 
 
 def directory(url: str) -> Path:
@@ -25,7 +20,7 @@ def directory(url: str) -> Path:
         SettingsError: it begins with the home of a user who is unknown.
     """
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    given = url.removeprefix(PREFIX) or f"{state}/multiworker/redis"
+    given = url.removeprefix(f"{EMBEDDED}:") or f"{state}/multiworker/redis"
     try:
         return Path(given).expanduser().resolve()
     except RuntimeError:
@@ -44,8 +39,7 @@ def socket_path(url: str) -> Path:
     path = directory(url) / "redis.sock"
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         return path
-    sha256 = importlib.import_module("hashlib").sha256  # OpenSSL, which a parent has no other use for
-    digest = sha256(os.fsencode(path)).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     return _private_directory() / f"redis-{digest}.sock"
 
 

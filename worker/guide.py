@@ -10,9 +10,9 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ConnectionError, MovedError, ReadOnlyError, ResponseError, TryAgainError  # noqa: A004
 from redis.exceptions import TimeoutError as NoAnswer
 
-from multiworker.worker.addresses import Place, Route, redacted, route_of
+from multiworker.worker.addresses import Place, Route, is_embedded, redacted, route_of
 from multiworker.worker.commands import Command, key_of
-from multiworker.worker.embedded import is_embedded, socket_path
+from multiworker.worker.embedded import socket_path
 from multiworker.worker.logs import describe
 
 # A version would be looked up among all installed packages, which costs every child milliseconds and 2 MiB.

@@ -27,7 +27,6 @@ IMPORTS_BY_NAME = {
     "worker/process.py:_import_handlers": "Django, a literal; before any task",
     "worker/process.py:_loop_factory": "uvloop, a literal; before any task",
     "worker/process.py:warm_up": "our own module, a literal; before any task",
-    "worker/embedded.py:socket_path": "hashlib, a literal",
     "worker/postponed.py:__getattr__": "what a library has imported by its own statement; see its callers",
     "supervisor/main.py:_server": "our own module, a literal; before any task",
     "multiworker/__init__.py:__getattr__": "our own modules, from a constant table",

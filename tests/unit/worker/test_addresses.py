@@ -8,7 +8,7 @@ import redis.connection
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from multiworker.worker.addresses import Place, check_redis_url, redacted, route_of
+from multiworker.worker.addresses import Place, check_redis_url, is_embedded, redacted, route_of
 from multiworker.worker.errors import SettingsError
 
 
@@ -24,6 +24,12 @@ def refused(url: str) -> str:
     text = str(caught.value)
     assert "\n" not in text
     return text
+
+
+def test_only_the_scheme_says_that_a_server_is_embedded() -> None:
+    assert is_embedded("embedded:")
+    assert is_embedded("embedded:/var/lib/x")
+    assert not is_embedded("redis://embedded:6379")
 
 
 @pytest.mark.parametrize(

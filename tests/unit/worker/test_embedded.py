@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from multiworker.worker.embedded import directory, is_embedded, socket_path
+from multiworker.worker.embedded import directory, socket_path
 from multiworker.worker.errors import SettingsError
-
-
-def test_only_the_scheme_decides() -> None:
-    assert is_embedded("embedded:")
-    assert is_embedded("embedded:/var/lib/x")
-    assert not is_embedded("redis://embedded:6379")
 
 
 def test_a_directory_that_is_given_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
