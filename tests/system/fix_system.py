@@ -460,7 +460,15 @@ def multiworker() -> list[str]:
 
 def command_line(pid: int) -> str:
     """Return what ps shows of a process."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    return kernel_file(pid, "cmdline").replace("\0", " ").strip()
+
+
+def kernel_file(pid: int, name: str) -> str:
+    """Return what the kernel tells of a process in a file of proc(5); nothing of one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 class Process(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 
 from tests import acl
 from tests.fix_redis import RedisServer
-from tests.system.fix_system import QUEUE, Engine, command_line, until
+from tests.system.fix_system import QUEUE, Engine, command_line, kernel_file, until
 
 PASSWORD = "s3cr3t-p4ssw0rd"
 
@@ -37,7 +37,7 @@ def shown(engine: Engine) -> str:
 
 def environments(engine: Engine) -> str:
     """Return what the processes were started with."""
-    return "\n".join(Path(f"/proc/{pid}/environ").read_bytes().decode() for pid in engine.processes())
+    return "\n".join(kernel_file(pid, "environ") for pid in engine.processes())
 
 
 @pytest.mark.parametrize("source", ["environment", "option", "file"])
