@@ -174,7 +174,8 @@ def test_hostile_texts_do_nothing(page: Browser, sender: Sender, kill: Callable[
     kill(("<b id=bold>", HOSTILE), (HOSTILE[:-6], {HOSTILE: HOSTILE}), detail=HOSTILE)
     sender.enqueue("<i id=italic>", HOSTILE, id="<u id=under>", delay=100)
     page.open(LETTERS)
-    letter = page.one("#mw-live tbody tr:first-child .mw-when a").get_attribute("href").removeprefix(page.base)
+    link = "#mw-live tbody tr:first-child .mw-when a"
+    letter = page.until(lambda: page.one(link).get_attribute("href")).removeprefix(page.base)
     for url in (LETTERS, letter, f"{HOME}queue/", f"{HOME}task/", f"{HOME}task/story/?id=%3Cu+id%3Dunder%3E"):
         page.open(url)
         seen = page.text("#mw-live .mw-foot") if page.all("#mw-note") else ""
@@ -205,13 +206,13 @@ def test_without_script_a_link_reloads(page: Browser, kill: Callable[..., None],
     page.open(LETTERS)
     assert page.all("#mw-every:not([hidden])") == []
     page.click(".mw-pager a[rel=next]")
-    assert rows(page) == 10
+    page.until(lambda: rows(page) == 10)
     page.click(".mw-pager a[rel=prev]")
-    assert rows(page) == 50
+    page.until(lambda: rows(page) == 50)
     page.open(LETTERS)
     kill(("newest", 1))
     page.click(".mw-foot a")
-    assert "newest" in page.text("#mw-live tbody tr:first-child")
+    page.until(lambda: "newest" in page.text("#mw-live tbody tr:first-child"))
     press(page, "Discard all")
     press(page, "Yes, discard")
     assert "61 dead letters of async_tasks discarded." in page.text(".messagelist")
