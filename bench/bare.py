@@ -21,8 +21,9 @@ from bench import work
 from bench.lib import QUEUE
 from bench.meter import inherited
 from bench.stand import PROCS
-from multiworker.worker import commands
-from multiworker.worker.commands import Command, StepReply
+from multiworker.worker import answers, commands
+from multiworker.worker.answers import StepReply
+from multiworker.worker.commands import Command
 from multiworker.worker.keys import Keys
 from multiworker.worker.message import decode
 from multiworker.worker.scripts import SCRIPTS, script
@@ -59,7 +60,7 @@ def steps(client: redis.Redis, worker: str, want: int) -> Iterator[StepReply]:
         step = commands.step(
             keys, worker, no, lease, want, done, [], largest=settings.max_payload, has_turn=False, others=0
         )
-        reply = commands.parse_step(_ask(client, step))
+        reply = answers.parse_step(_ask(client, step))
         done = [delivery for delivery, _ in reply.claims]
         yield reply
 

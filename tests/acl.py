@@ -20,7 +20,9 @@ SENDERS = {
     "operator": ("operate.py", "search.py", "watch.py"),
     "django": (BACKEND, *PRODUCER),
 }
-"""Which modules build the commands of each user; a handler may send tasks as well."""
+"""Which modules send the commands of each user; a handler may send tasks as well."""
+BUILDERS = ("commands", "inquiries")
+"""The modules that build commands."""
 INDIRECT = {"letters": {"XRANGE", "XREVRANGE"}, "search": {"XRANGE", "XREVRANGE"}}
 """Commands that a script calls by a variable."""
 _CALL = re.compile(r"\bcall\('([A-Z]+)'")
@@ -60,16 +62,16 @@ def commands_of(role: str) -> frozenset[str]:
 
 
 def built_in(module: Path) -> set[str]:
-    """Return the functions of commands.py that a module uses."""
+    """Return the functions that build commands which a module uses."""
     return {
         node.attr
         for node in ast.walk(ast.parse(module.read_text("utf-8")))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "commands"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in BUILDERS
     } & {*_builders()}
 
 
 def sent_by(builder: str) -> set[str]:
-    """Return the commands that come of one function of commands.py."""
+    """Return the commands that come of one function that builds them."""
     found = {"EVALSHA", "SCRIPT|LOAD"} if _scripts_of(builder) else set()
     for node in ast.walk(_builders()[builder]):
         first = node.elts[0] if isinstance(node, ast.Tuple) and node.elts else None
@@ -98,8 +100,8 @@ def _lua(name: str) -> str:
 
 @cache
 def _builders() -> dict[str, ast.FunctionDef]:
-    tree = ast.parse((WORKER / "commands.py").read_text("utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    trees = [ast.parse((WORKER / f"{module}.py").read_text("utf-8")) for module in BUILDERS]
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _scripts_of(builder: str) -> set[str]:

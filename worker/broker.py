@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from multiworker.worker import commands
-from multiworker.worker.commands import Recovered, Settle, StepReply
+from multiworker.worker import answers, commands
+from multiworker.worker.answers import Recovered, StepReply
+from multiworker.worker.commands import Settle
 from multiworker.worker.connections import FreshWire, Wire
 from multiworker.worker.errors import Stale
 from multiworker.worker.keys import Keys
@@ -112,7 +113,7 @@ class Broker:
         )
         before = commands.wait(self._keys, wait) if wait else None
         raw, self.wait_refused = await self._steps.ask_after(before, command, extra=wait)
-        reply = commands.parse_step(raw)
+        reply = answers.parse_step(raw)
         self._check_age(started)
         return reply
 
@@ -132,7 +133,7 @@ class Broker:
         self._no += 1
         started = time.monotonic()
         command = commands.reconcile(self._keys, self.worker, self._no, self._lease_ms, known)
-        reply = commands.parse_reconcile(await self._steps.ask(command))
+        reply = answers.parse_reconcile(await self._steps.ask(command))
         self._check_age(started)
         return reply
 
@@ -164,7 +165,7 @@ class Broker:
             RedisUnavailable: try again; it is safe to.
         """
         command = commands.recover(self._keys, worker, why, detail, commands.outage_of(self._lease_ms))
-        return commands.parse_recover(await self._duties.ask(command))
+        return answers.parse_recover(await self._duties.ask(command))
 
     async def upkeep(self) -> list[str]:
         """Return the workers whose lease has run out; and see that this one talks to the primary.

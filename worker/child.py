@@ -11,10 +11,10 @@ import signal
 import time
 from collections.abc import Callable
 
+from multiworker.worker.answers import Recovered
 from multiworker.worker.backoff import exponential
 from multiworker.worker.broker import Broker
 from multiworker.worker.card import Cards
-from multiworker.worker.commands import Recovered
 from multiworker.worker.consumer import Consumer
 from multiworker.worker.errors import Exit, Fenced, RedisUnavailable
 from multiworker.worker.executor import Executor

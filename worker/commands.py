@@ -1,15 +1,15 @@
-"""Every Redis command that multiworker sends, as plain data. The broker, the client and the operator's view send them.
+"""The Redis commands of workers and producers, as plain data; the operator's are in worker/inquiries.py.
 
 A command is a tuple, ready for the wire. A script is sent as EVALSHA; `script_of` finds its source when Redis answers
 NOSCRIPT, which it does before anything is done.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from hiredis import pack_command
 
-from multiworker.worker.errors import Fenced, ProtocolError, Stale
+from multiworker.worker.errors import ProtocolError
 from multiworker.worker.keys import Keys
 from multiworker.worker.scripts import SCRIPTS, script
 
@@ -74,50 +74,6 @@ class Expected(NamedTuple):
     priority: int
     run_after: str
     data: bytes
-
-
-class StepReply(NamedTuple):
-    """What a step brought.
-
-    Args:
-        now: Redis TIME, in ms.
-        next_due: when the next scheduled task is due, in ms of Redis TIME; -1 for none that is known.
-        more: there may be more to claim right now.
-        turn: this worker is to run empty for a suspect: claim nothing until it holds nothing.
-        acknowledged: how many of the acknowledged ids were held.
-        buried: how many elements went to the dead letters without being delivered.
-        missing: settled ids that were not held.
-        claims: delivery id and frame of each claimed task.
-    """
-
-    now: int
-    next_due: int
-    more: bool
-    turn: bool
-    acknowledged: int
-    buried: int
-    missing: list[str]
-    claims: list[tuple[str, bytes]]
-
-
-class Recovered(NamedTuple):
-    """What a gone worker left behind: the whole ledger of its life.
-
-    Args:
-        given_back: tasks that run again.
-        buried: tasks that had killed too many processes.
-        claimed: tasks it ever claimed.
-        done: of them, acknowledged.
-        retried: of them, put off for another attempt.
-        dead: of them, dead-lettered by itself.
-    """
-
-    given_back: int
-    buried: int
-    claimed: int
-    done: int
-    retried: int
-    dead: int
 
 
 def evalsha(name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Command:
@@ -208,65 +164,6 @@ def piece(keys: Keys, task_id: str, start: int, size: int) -> Command:
     return ("GETRANGE", keys.oversized(task_id), start, start + size - 1)
 
 
-def parse_step(reply: list[Any]) -> StepReply:
-    """Read a step's reply.
-
-    Raises:
-        Fenced: the worker was declared dead.
-        Stale: the number is not new.
-        ProtocolError: neither of them, nor an answer.
-    """
-    _check(reply)
-    _, now, next_due, more, turn, acknowledged, buried, missing = reply[:8]
-    first = 8 + missing
-    texts = [_text(delivery) for delivery in reply[8:first]] if missing else []
-    return StepReply(now, next_due, more == 1, turn == 1, acknowledged, buried, texts, _pairs(reply[first:]))
-
-
-def parse_reconcile(reply: list[object]) -> tuple[set[str], list[tuple[str, bytes]]]:
-    """Read a reconcile's reply.
-
-    Returns:
-        The known ids that are not held any more; delivery id and frame of what is held and was not known.
-
-    Raises:
-        Fenced, Stale, ProtocolError: as parse_step.
-    """
-    _check(reply)
-    first = 2 + int(reply[1])  # type: ignore[call-overload]
-    return {_text(delivery) for delivery in reply[2:first]}, _pairs(reply[first:])
-
-
-def parse_recover(reply: list[object]) -> Recovered | None:
-    """Read a recover's reply.
-
-    Returns:
-        What was left behind, or None if there was nothing to recover or nothing proven.
-    """
-    if reply[0] != b"OK":
-        return None
-    return Recovered(*(int(number) for number in reply[1:7]))  # type: ignore[call-overload]
-
-
-def _check(reply: list[object]) -> None:
-    status = reply[0]
-    if status == b"OK":
-        return
-    if status == b"FENCED":
-        raise Fenced("others were told that this worker is dead, and have its tasks")
-    if status == b"STALE":
-        raise Stale("the request number was used before")
-    raise ProtocolError(f"unknown reply {status!r}")
-
-
-def _pairs(flat: list[object]) -> list[tuple[str, bytes]]:
-    return [(delivery.decode(), frame) for delivery, frame in zip(flat[::2], flat[1::2], strict=True)]  # type: ignore[attr-defined, misc]
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def push(keys: Keys, payloads: Iterable[bytes]) -> Command:
     """Build the push of tasks; they are taken in this order."""
     return ("LPUSH", keys.queue, *payloads)
@@ -308,80 +205,7 @@ def pointed(task_id: str) -> Command:
     return ("GET", f"multiworker:result:{task_id}")
 
 
-def depths(keys: Keys) -> Command:
-    """See lua/depths.lua."""
-    return evalsha("depths", keys.of_worker(""))
-
-
-def peek(keys: Keys, count: int, cut: int) -> Command:
-    """See lua/peek.lua."""
-    return evalsha("peek", keys.of_worker(""), count, cut)
-
-
-def purge(keys: Keys, *, everything: bool) -> Command:
-    """See lua/purge.lua."""
-    return evalsha("purge", keys.of_worker(""), int(everything))
-
-
-def letters(keys: Keys, first: str, last: str, *, newest: bool, count: int, size: int, cut: int) -> Command:
-    """See lua/letters.lua."""
-    return evalsha("letters", keys.of_worker(""), first, last, int(newest), count, size, cut)
-
-
-def requeue(keys: Keys, entries: Iterable[str]) -> Command:
-    """See lua/requeue.lua."""
-    return evalsha("requeue", keys.of_worker(""), *entries)
-
-
-def discard(keys: Keys, entries: Iterable[str]) -> Command:
-    """See lua/discard.lua."""
-    return evalsha("discard", keys.of_worker(""), *entries)
-
-
 def card(keys: Keys, worker: str, text: bytes, counts: Iterable[tuple[str, int]]) -> Command:
     """See lua/card.lua."""
     pairs = [argument for count in counts for argument in count]
     return evalsha("card", keys.of_worker(""), worker, text, CARD_MS if text else 0, MINUTE_MS, *pairs)
-
-
-def cards(keys: Keys, most: int) -> Command:
-    """See lua/cards.lua."""
-    return evalsha("cards", keys.of_worker(""), most)
-
-
-def pulse(keys: Keys, minutes: int, cut: int) -> Command:
-    """See lua/pulse.lua."""
-    return evalsha("pulse", keys.of_worker(""), minutes, cut)
-
-
-def search(
-    keys: Keys, span: tuple[str, str, bool], limits: tuple[int, int, int, int], wanted: Sequence[str]
-) -> Command:
-    """See lua/search.lua.
-
-    Args:
-        keys: of the queue.
-        span: where to begin, where to end, newest first.
-        limits: letters to find, letters to look at, bytes to look at, bytes to show of each.
-        wanted: reason, text in the payload, id.
-    """
-    first, last, newest = span
-    count, most, size, cut = limits
-    return evalsha("search", keys.of_worker(""), first, last, int(newest), count, most, size, *wanted, cut)
-
-
-def delayed(keys: Keys, at: tuple[int, int], count: int, cut: int) -> Command:
-    """See lua/delayed.lua."""
-    return evalsha("delayed", keys.of_worker(""), *at, count, cut)
-
-
-def find(keys: Keys, task_id: str, text: str, limits: tuple[int, int, int, int]) -> Command:
-    """See lua/find.lua.
-
-    Args:
-        keys: of the queue.
-        task_id: the task's id.
-        text: the same in JSON.
-        limits: elements to look at in each place, bytes to look at, tasks to show, bytes to show of each.
-    """
-    return evalsha("find", keys.of_worker(""), task_id, text, *limits)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from multiworker.worker.answers import StepReply
 from multiworker.worker.broker import Broker
-from multiworker.worker.commands import Settle, StepReply
+from multiworker.worker.commands import Settle
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.executor import Run
 from multiworker.worker.ledger import Ledger, Tally

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from multiworker.worker.commands import Recovered
+from multiworker.worker.answers import Recovered
 from multiworker.worker.scoreboard import Record
 from multiworker.worker.words import Word
 

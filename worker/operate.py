@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from multiworker.worker import commands
+from multiworker.worker import inquiries
 from multiworker.worker.commands import Command
 from multiworker.worker.errors import PayloadError
 from multiworker.worker.keys import Keys
@@ -163,7 +163,7 @@ class Operator(View):
 
     def depths(self) -> Depths:
         """Count what lies where, at one moment."""
-        return Depths(*self._ask(commands.depths(self._keys)))
+        return Depths(*self._ask(inquiries.depths(self._keys)))
 
     def peek(self, count: int, cut: int = 4096) -> list[Waiting]:
         """Return what will be taken next, in order; nothing is taken, and what is put off is left out.
@@ -172,7 +172,7 @@ class Operator(View):
             count: at most so many.
             cut: bytes of payload to show of each.
         """
-        reply = self._ask(commands.peek(self._keys, count, cut))
+        reply = self._ask(inquiries.peek(self._keys, count, cut))
         return [Waiting(*task) for task in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
 
     def purge(self, *, everything: bool = False) -> int:
@@ -184,7 +184,7 @@ class Operator(View):
         Returns:
             How many tasks were deleted.
         """
-        return int(self._ask(commands.purge(self._keys, everything=everything)))
+        return int(self._ask(inquiries.purge(self._keys, everything=everything)))
 
     def letters(self, wanted: Filter, *, newest: bool = True) -> Iterator[Letter]:
         """Return dead letters one after the other, read page by page.
@@ -209,7 +209,7 @@ class Operator(View):
         Args:
             entries: names of dead letters.
         """
-        return self._handle(commands.requeue, entries)
+        return self._handle(inquiries.requeue, entries)
 
     def discard(self, entries: Sequence[str]) -> Handled:
         """Delete dead letters.
@@ -217,7 +217,7 @@ class Operator(View):
         Args:
             entries: names of dead letters.
         """
-        return self._handle(commands.discard, entries)
+        return self._handle(inquiries.discard, entries)
 
     def matching(self, wanted: Filter) -> Iterator[list[str]]:
         """Name dead letters page by page, oldest first; what dies after the call is left out.
@@ -237,7 +237,7 @@ class Operator(View):
             first = f"({page[-1].entry}"
 
     def _page(self, first: str, last: str, *, newest: bool, count: int, cut: int) -> list[Letter]:
-        command = commands.letters(self._keys, first, last, newest=newest, count=count, size=PAGE_BYTES, cut=cut)
+        command = inquiries.letters(self._keys, first, last, newest=newest, count=count, size=PAGE_BYTES, cut=cut)
         reply = self._ask(command)
         return [read_letter(entry, fields) for entry, fields in zip(reply[::2], reply[1::2], strict=True)]
 

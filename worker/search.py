@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from multiworker.worker import commands
+from multiworker.worker import commands, inquiries
 from multiworker.worker.commands import Command
 from multiworker.worker.message import parse_frame
 from multiworker.worker.operate import WHOLE, Filter, Handled, Letter, Operator, is_entry, read_letter
@@ -164,7 +164,7 @@ class Searcher(View):
         while True:
             span = (f"({last}" if last else first, stop, newest)
             limits = (count - len(letters), STEP, STEP_BYTES, cut)
-            looked, at, *found = self._ask(commands.search(self._keys, span, limits, texts))
+            looked, at, *found = self._ask(inquiries.search(self._keys, span, limits, texts))
             page = [read_letter(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
             letters += filter(wanted.matches, page)
             seen, last = seen + looked, at.decode()
@@ -214,7 +214,7 @@ class Searcher(View):
             at: of the page before.
             count: at most so many.
         """
-        now, plain, ranked, *rows = self._ask(commands.delayed(self._keys, at, count, HEAD))
+        now, plain, ranked, *rows = self._ask(inquiries.delayed(self._keys, at, count, HEAD))
         found = [_task("scheduled", *rows[start : start + 4]) for start in range(0, len(rows), 4)]
         return Delayed(_time(now), found, (plain, ranked))
 
@@ -228,7 +228,7 @@ class Searcher(View):
             return Story()
         text = json.dumps(task_id, ensure_ascii=False)
         limits = (LOOKED_AT, LOOKED_AT_BYTES, 20, HEAD)
-        partly, *rows = self._ask(commands.find(self._keys, task_id, text, limits))
+        partly, *rows = self._ask(inquiries.find(self._keys, task_id, text, limits))
         found = [_found(*rows[start : start + 5]) for start in range(0, len(rows), 5)]
         letters = self.letters(Filter(id=task_id), count=20)
         tasks = [task for task in found if task_id in {task.id, task.frame_id} or task.size != len(task.head)]

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from multiworker.worker.answers import Recovered
 from multiworker.worker.broker import Broker
-from multiworker.worker.commands import Recovered
 from multiworker.worker.errors import RedisUnavailable
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.scoreboard import Record, Scoreboard

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-from multiworker.worker import commands
+from multiworker.worker import commands, inquiries
 from multiworker.worker.errors import PayloadError
 from multiworker.worker.ledger import BUCKETS
 from multiworker.worker.message import decode
@@ -173,13 +173,13 @@ class Watcher(View):
 
     def workers(self) -> tuple[int, list[Worker]]:
         """Return how many workers there are, and the first MOST_WORKERS of them, by host and slot."""
-        reply = self._ask(commands.cards(self._keys, MOST_WORKERS))
+        reply = self._ask(inquiries.cards(self._keys, MOST_WORKERS))
         found = [_worker(*reply[at : at + 5]) for at in range(1, len(reply), 5)]
         return int(reply[0]), sorted(found, key=_place)
 
     def pulse(self, minutes: int = 60) -> Pulse:
         """Return what ended in the last minutes, at most an hour, and what waits longest."""
-        now, head, size, *rows = self._ask(commands.pulse(self._keys, minutes, HEAD))
+        now, head, size, *rows = self._ask(inquiries.pulse(self._keys, minutes, HEAD))
         this = datetime.fromtimestamp(now // 60_000 * 60, UTC)
         first = this - timedelta(minutes=len(rows) - 1)
         read = [_minute(first + timedelta(minutes=number), row) for number, row in enumerate(rows)]

@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import redis
 
-from multiworker.worker import commands
-from multiworker.worker.commands import Command, Recovered, Settle, StepReply
+from multiworker.worker import answers, commands
+from multiworker.worker.answers import Recovered, StepReply
+from multiworker.worker.commands import Command, Settle
 from multiworker.worker.keys import Keys
 from multiworker.worker.scripts import SCRIPTS, script
 
@@ -158,7 +159,7 @@ class Driver:
             has_turn=has_turn,
             others=others,
         )
-        return commands.parse_step(self.call_step(command, worker, acks))
+        return answers.parse_step(self.call_step(command, worker, acks))
 
     def call_step(self, command: Command, worker: str, acks: Sequence[str]) -> Any:
         """Send a step that was made elsewhere, and book what it acknowledges."""
@@ -180,7 +181,7 @@ class Driver:
         no = self.number(worker) if no is None else no
         raw = self.call(commands.reconcile(self.keys, worker, no, LEASE_MS, known))
         self.check()
-        return commands.parse_reconcile(raw)
+        return answers.parse_reconcile(raw)
 
     def recover(
         self,
@@ -192,7 +193,7 @@ class Driver:
         """One recover."""
         raw = self.call(commands.recover(self.keys, worker, why, detail, commands.outage_of(lease)))
         self.check()
-        return commands.parse_recover(raw)
+        return answers.parse_recover(raw)
 
     def upkeep(self, lease: int = LEASE_MS) -> list[str]:
         """One upkeep; returns the expired workers."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from multiworker.worker import commands
+from multiworker.worker import answers, commands
 from multiworker.worker.commands import Command, Settle
 from multiworker.worker.errors import Reason
 from multiworker.worker.keys import Keys
@@ -40,12 +40,12 @@ class Worker:
     def bury(self, deliveries: list[str], reason: Reason, detail: str) -> None:
         self._step(0, [Settle(delivery, "dead", reason, detail) for delivery in deliveries])
 
-    def _step(self, want: int, settles: list[Settle]) -> commands.StepReply:
+    def _step(self, want: int, settles: list[Settle]) -> answers.StepReply:
         self._no += 1
         command = commands.step(
             KEYS, self._name, self._no, LEASE_MS, want, [], settles, largest=LIMIT, has_turn=False, others=0
         )
-        return commands.parse_step(self._ask(command))
+        return answers.parse_step(self._ask(command))
 
 
 def bury_many(redis_client: redis.Redis, count: int, payload: str = '{"type":"t","data":%d}') -> None:

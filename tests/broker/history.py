@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import redis
 
-from multiworker.worker import commands
+from multiworker.worker import answers, commands
 from multiworker.worker.commands import Command, Settle
 from multiworker.worker.errors import Reason
 from tests.broker.driver import LEASE_MS, NOON, Driver, Edit, read_frame
@@ -173,7 +173,7 @@ class History:
     def _got_step(self, worker: Worker, raw: Any) -> None:
         if self._refused(worker, raw):
             return
-        reply = commands.parse_step(raw)
+        reply = answers.parse_step(raw)
         assert not reply.missing, "a task ended that was not held any more"
         worker.turn = reply.turn
         for delivery in worker.ended:
@@ -198,7 +198,7 @@ class History:
         worker.broken = False
         if self._refused(worker, raw):
             return
-        gone, unknown = commands.parse_reconcile(raw)
+        gone, unknown = answers.parse_reconcile(raw)
         for delivery in gone:
             assert delivery in worker.ended, "a task that runs is held no more"
             del worker.known[delivery], worker.ended[delivery]

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import redis
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from multiworker.worker import commands
+from multiworker.worker import commands, inquiries
 from multiworker.worker.commands import OUTAGE_MS, TURN_MS, Command, Settle
 from tests.broker.driver import NOON, Driver, Edit
 from tests.broker.history import BYTES_AT
@@ -204,23 +204,23 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(numbers=some)
     def requeue(self, numbers: list[int]) -> None:
-        told = self._call(commands.requeue(self.driver.keys, map(self._entry, numbers)))
+        told = self._call(inquiries.requeue(self.driver.keys, map(self._entry, numbers)))
         assert told == self.reference.requeue(numbers)
 
     @rule(numbers=some)
     def discard(self, numbers: list[int]) -> None:
-        told = self._call(commands.discard(self.driver.keys, map(self._entry, numbers)))
+        told = self._call(inquiries.discard(self.driver.keys, map(self._entry, numbers)))
         assert told == self.reference.discard(numbers)
 
     @rule(everything=st.sampled_from((False, False, True)))
     def purge(self, everything: bool) -> None:  # noqa: FBT001
-        told = self._call(commands.purge(self.driver.keys, everything=everything))
+        told = self._call(inquiries.purge(self.driver.keys, everything=everything))
         assert told == self.reference.purge(everything=everything)
 
     @rule()
     def look(self) -> None:
         assert self._call(commands.drained(self.driver.keys)) == self.reference.drained()
-        assert self._call(commands.depths(self.driver.keys)) == self.reference.depths()
+        assert self._call(inquiries.depths(self.driver.keys)) == self.reference.depths()
 
     @rule(
         part=st.sampled_from(
@@ -237,9 +237,9 @@ class Protocol(RuleBasedStateMachine):
         calls = {
             "step": self._step(Ask(worker, self._number(worker, "next"), 3, held[:1], settles)),
             "recover": commands.recover(keys, name, "dead", ""),
-            "requeue": commands.requeue(keys, map(self._entry, range(3))),
-            "discard": commands.discard(keys, map(self._entry, range(3))),
-            "purge": commands.purge(keys, everything=True),
+            "requeue": inquiries.requeue(keys, map(self._entry, range(3))),
+            "discard": inquiries.discard(keys, map(self._entry, range(3))),
+            "purge": inquiries.purge(keys, everything=True),
             "schedule": commands.schedule(keys, 0, 1, [("never", b"")]),
         }
         key = keys.inflight(name if script in ("step", "recover") else "") if part == "held" else getattr(keys, part)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from multiworker.worker.answers import Recovered
 from multiworker.worker.broker import PIECE, Broker
-from multiworker.worker.commands import Recovered, Settle
+from multiworker.worker.commands import Settle
 from multiworker.worker.errors import Fenced, Reason, Stale
 from multiworker.worker.settings import Settings
 from tests.broker.driver import WHOLE, Driver

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from multiworker.worker import commands
+from multiworker.worker import commands, inquiries
 from multiworker.worker.commands import Command, Settle
 from tests.broker.driver import LARGEST, LEASE_MS, NOON, WHOLE, Driver, Edit, known_by
 from tests.broker.reference import payload_of
@@ -86,7 +86,7 @@ def requeue(driver: Driver) -> Command:
     driver.step("a", 3)
     driver.step("a", 0, settles=[Settle(f"1.{n}", "dead", "rejected", "") for n in (1, 2, 3)])
     entries = [entry.decode() for entry, _ in driver.do("XRANGE", driver.keys.dead, "-", "+")]
-    return commands.requeue(driver.keys, entries)
+    return inquiries.requeue(driver.keys, entries)
 
 
 def step_of(driver: Driver, want: int, acks: list[str], settles: list[Settle]) -> Command:

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 import redis
 
-from multiworker.worker import commands
+from multiworker.worker import inquiries
 from multiworker.worker.commands import Settle
 from multiworker.worker.errors import Reason
 from tests.broker.driver import NOON, Driver, Edit
@@ -130,7 +130,7 @@ def test_a_requeued_dead_letter_has_its_priority(driver: Driver) -> None:
     driver.step("a", 0, settles=[Settle(delivery, "dead", Reason.REJECTED, "") for delivery, _ in claims])
     assert [letter.get(b"priority") for letter in driver.letters()] == [b"3", b"3", b"2"]
     entries = [entry.decode() for entry, _ in driver.do("XRANGE", driver.keys.dead, "-", "+")]
-    driver.call(commands.requeue(driver.keys, entries[::-1]))
+    driver.call(inquiries.requeue(driver.keys, entries[::-1]))
     send(driver, 0, "plain")
     assert order(driver) == ["three, too", "three", "two", "plain"]
 
@@ -211,7 +211,7 @@ def test_twins_are_never_one_task(timed: Driver, delay: int, priority: int) -> N
     assert len(timed.step("b", 5).claims) == 3
     timed.step("b", 0, settles=[Settle(delivery, "dead", "rejected", "") for delivery in timed.held("b")])
     entries = [entry.decode() for entry, _ in timed.do("XRANGE", timed.keys.dead, "-", "+")]
-    timed.call(commands.requeue(timed.keys, entries))
+    timed.call(inquiries.requeue(timed.keys, entries))
     assert order(timed) == ["twin"] * 3
 
 

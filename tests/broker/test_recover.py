@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from multiworker.worker.commands import OUTAGE_MS, Recovered, Settle
+from multiworker.worker.answers import Recovered
+from multiworker.worker.commands import OUTAGE_MS, Settle
 from multiworker.worker.errors import Fenced, Reason
 from tests.broker.driver import LEASE_MS, NOON, Driver
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from multiworker.worker import commands
+from multiworker.worker import commands, inquiries
 from multiworker.worker.commands import Expected, Record, Settle
 from multiworker.worker.results import ENDLESS, MOST, Begun, Records, Stored, read
 from tests.broker.driver import Driver
@@ -232,7 +232,7 @@ def test_a_task_that_is_too_large_has_failed_and_waits_again_once_it_is_requeued
     assert known(driver, "t").status == "FAILED"
     assert known(driver, "t").errors[0][1].startswith("too large: ")
     ((letter, _),) = driver.do("XRANGE", driver.keys.dead, "-", "+")
-    assert driver.call(commands.requeue(driver.keys, [letter])) == [b"OK"]
+    assert driver.call(inquiries.requeue(driver.keys, [letter])) == [b"OK"]
     result = known(driver, "t")
     assert (result.status, result.finished) == ("READY", None)
     assert driver.do("PTTL", driver.keys.result("t")) > TTL
@@ -248,7 +248,7 @@ def test_a_dead_letter_does_not_undo_what_its_worker_has_recorded(driver: Driver
         assert known(driver, name).status == status
         assert known(driver, name).errors == [("E", "mine")]
     letters = [letter for letter, _ in driver.do("XRANGE", driver.keys.dead, "-", "+")]
-    driver.call(commands.requeue(driver.keys, letters))
+    driver.call(inquiries.requeue(driver.keys, letters))
     assert (known(driver, "good").status, known(driver, "bad").status) == ("SUCCESSFUL", "READY")
 
 

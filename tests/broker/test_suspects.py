@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from multiworker.worker import commands
+from multiworker.worker import answers, commands
 from multiworker.worker.commands import Settle
 from multiworker.worker.errors import Reason
 from tests.broker.driver import NOON, Driver, read_frame
@@ -64,7 +64,7 @@ def test_one_crash_gives_a_task_back_at_once_and_counts_it(timed: Driver) -> Non
     timed.push(b"x")
     timed.claim("a")
     recovered = timed.recover("a", "dead", "signal 9")
-    assert recovered == commands.Recovered(given_back=1, buried=0, claimed=2, done=1, retried=0, dead=0)
+    assert recovered == answers.Recovered(given_back=1, buried=0, claimed=2, done=1, retried=0, dead=0)
     assert timed.scheduled() == {b"a.1.1 1 1\nx": NOON}
     assert timed.suspects() == []
 
@@ -215,7 +215,7 @@ def test_three_more_deaths_alone_are_the_end(driver: Driver) -> None:
         worker = born(driver)
         assert driver.claim(worker, 5) == [b"poison\n\xff"]
         recovered = driver.recover(worker, "dead", "signal 11")
-    assert recovered == commands.Recovered(given_back=0, buried=1, claimed=2, done=1, retried=0, dead=0)
+    assert recovered == answers.Recovered(given_back=0, buried=1, claimed=2, done=1, retried=0, dead=0)
     (letter,) = driver.letters()
     assert Reason(letter[b"reason"].decode()) is Reason.CRASHED
     assert (letter[b"detail"], letter[b"crashes"], letter[b"attempt"]) == (b"signal 11", b"5", b"1")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-from multiworker.worker import commands
+from multiworker.worker import answers, commands
 from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Command
 from multiworker.worker.connections import Wire
@@ -183,7 +183,7 @@ def reapers(field: Field) -> Bars:
             worker, want = f"owner-{n}", field.plan.count // owners
             await wire.ask(commands.register(KEYS, worker, 1))
             step = commands.step(KEYS, worker, 1, 1, want, [], [], largest=1000, has_turn=False, others=0)
-            assert len(commands.parse_step(await wire.ask(step)).claims) == want
+            assert len(answers.parse_step(await wire.ask(step)).claims) == want
         await wire.ask(commands.upkeep(KEYS, 1))  # the first look begins a grace, here of a millisecond
         await asyncio.sleep(0.1)
         brokers = [Broker(QUEUE, settings) for _ in range(REAPERS)]

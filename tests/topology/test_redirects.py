@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from multiworker.worker import commands
+from multiworker.worker import inquiries
 from multiworker.worker.broker import Broker
 from multiworker.worker.caller import Caller
 from multiworker.worker.connections import FreshWire, Wire
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("topology")
 KEYS = Keys("jobs")
 PUSH = ("LPUSH", "jobs", "x")
 LENGTH = ("LLEN", "jobs")
-DEPTHS = commands.depths(KEYS)
+DEPTHS = inquiries.depths(KEYS)
 
 
 class Asker:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from multiworker.worker import commands
+from multiworker.worker import inquiries
 from multiworker.worker.broker import Broker
 from multiworker.worker.client import Client
 from multiworker.worker.errors import RedisUnavailable
@@ -80,7 +80,7 @@ def test_the_least_rights_suffice_in_a_cluster(strict_cluster: str, cluster: Clu
 
 
 def test_who_may_not_log_in_is_told_by_whom(strict_sentinels: str, sentinels: Sentinels) -> None:
-    asked = commands.depths(Keys("jobs"))
+    asked = inquiries.depths(Keys("jobs"))
     for port in sentinels.ports:
         sentinels.ask(port, "ACL", "SETUSER", "looker", "off")
     with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:\d+: AuthenticationError"):

@@ -12,7 +12,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from multiworker.worker import commands, guide
+from multiworker.worker import commands, guide, inquiries
 from multiworker.worker.addresses import Place
 from multiworker.worker.guide import Guide
 from multiworker.worker.keys import Keys
@@ -66,14 +66,14 @@ def test_all_keys_of_a_queue_have_the_slot_of_the_list() -> None:
         made.slot_of(command)
         for command in (
             commands.push(keys, [b"x"]),
-            commands.depths(keys),
+            inquiries.depths(keys),
             commands.wait(keys, 1),
             commands.piece(keys, "id", 0, 1),
         )
     }
     assert len(slots) == 1
     assert made.slot_of(commands.push(Keys("other"), [b"x"])) not in slots
-    assert Guide("redis+sentinel://x/main").slot_of(commands.depths(keys)) == 0
+    assert Guide("redis+sentinel://x/main").slot_of(inquiries.depths(keys)) == 0
 
 
 REPLIES = [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from multiworker.worker.commands import Recovered
+from multiworker.worker.answers import Recovered
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.words import State, Word
