@@ -172,7 +172,7 @@ class Child:
         return Exit.OK
 
     async def _end_tasks(self) -> None:
-        tasks = self._consumer.abandon()
+        tasks = self._consumer.deliveries.abandon()
         if tasks:
             log.warning("%d tasks did not end in time; they are given back", len(tasks))
             await asyncio.wait(tasks, timeout=FAREWELL)
@@ -193,7 +193,7 @@ class Child:
         Returns:
             The ledgers of those that knew this worker; None if something still runs, or Redis does not answer.
         """
-        if self._consumer.running or self._executor.busy_threads:
+        if self._consumer.deliveries.running or self._executor.busy_threads:
             return None
         left: list[Recovered] = []
         try:
@@ -207,7 +207,7 @@ class Child:
 
     def _settle_as_lost(self) -> None:
         """Others have given back what was held here."""
-        self._ledger.given_back += self._consumer.held
+        self._ledger.given_back += self._consumer.deliveries.held
         self._settled(self._ledger)
 
     def _settled(self, ledger: Ledger) -> None:
@@ -250,7 +250,7 @@ class Child:
         return self._record[Word.QUOTA]
 
     def _report(self) -> None:
-        self._ledger.write(self._record, self._consumer.held)
+        self._ledger.write(self._record, self._consumer.deliveries.held)
         self._record[Word.CONTACT] = time.monotonic_ns()
         if self._record[Word.QUOTA] != NO_QUOTA:
             self._tell_parent()  # it counts towards --max-tasks and hands out what is left

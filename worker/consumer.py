@@ -7,16 +7,13 @@ them and claims as many as there are permits. Nothing is ever claimed that canno
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
+from collections.abc import Callable, Sequence
 
-from multiworker.worker.burial import Burials, log_failure
 from multiworker.worker.courtesy import Courtesy
+from multiworker.worker.deliveries import Deliveries
 from multiworker.worker.errors import RedisUnavailable, Stale
-from multiworker.worker.executor import Executor, Run
+from multiworker.worker.executor import Executor
 from multiworker.worker.lane import Lane
-from multiworker.worker.outcome import DONE, GIVEN_BACK, Dead, Outcome, RetryIn
-from multiworker.worker.runner import Runner
 from multiworker.worker.settings import Settings
 from multiworker.worker.trouble import Trouble
 
@@ -24,8 +21,6 @@ log = logging.getLogger("multiworker.worker")
 
 RENEW = 5.0
 """Seconds between two renewals of the lease at the latest; a ninth of the default lease."""
-QUICK = 0.001
-"""Seconds below which runs are not told apart by how long they took."""
 SHORTEST_WAIT = 0.005
 """Seconds; Redis takes a wait of 0 for one without end, and rounds to 1 ms."""
 
@@ -50,39 +45,23 @@ class Consumer:
         quota: Callable[[], int],
     ) -> None:
         self._lanes = lanes
-        self._by_queue = {lane.broker.queue: lane for lane in lanes}
-        self._executor = executor
-        self._runner = Runner(executor, self._ended)
         self._settings = settings
         self._report = report
         self._quota = quota
         self._renew = min(RENEW, settings.lease / 4)
         self._wake = asyncio.Event()
         self._stopping = False
-        self._alone: Run | None = None
         self._loop = asyncio.get_running_loop()
-        self._burials = Burials(self._wake.set)
         self._trouble = Trouble()
         self._courtesy = Courtesy()
         self._quiet = False
         self._blocked: asyncio.Task[None] | None = None
+        self.deliveries = Deliveries(lanes, executor, self._wake.set)
+        """What it holds, of all lanes."""
         self.calm = asyncio.Event()
         """After stop(): no request that could claim anything is under way any more."""
         self.finished = False
         """--burst: nothing was left to do."""
-
-    @property
-    def held(self) -> int:
-        """Deliveries held, of all lanes."""
-        return sum([lane.held for lane in self._lanes])
-
-    def _held_beside(self, lane: Lane) -> int:
-        return sum([other.held for other in self._lanes if other is not lane])
-
-    @property
-    def running(self) -> int:
-        """Tasks that have not ended, of all lanes."""
-        return sum([len(lane.running) for lane in self._lanes])
 
     def stop(self) -> None:
         """Claim nothing more; run() ends when everything held has ended and Redis knows. May be called again."""
@@ -100,18 +79,6 @@ class Consumer:
         for lane in self._lanes:
             lane.ready = True
         self._wake.set()
-
-    def abandon(self) -> list[asyncio.Task[None]]:
-        """Cancel every running task; each stays held, to be given back.
-
-        Returns:
-            The asyncio tasks, to wait for their end.
-        """
-        self._executor.leaving = True
-        tasks = [run.task for lane in self._lanes for run in lane.running.values() if run.task]
-        for task in tasks:
-            task.cancel()
-        return tasks
 
     async def run(self) -> None:
         """Consume until stop() was called and all that is held has ended, or --burst finds nothing left.
@@ -145,7 +112,7 @@ class Consumer:
         """Tell whether all has ended after stop(); from here on, what is under way claims nothing."""
         if self._stopping:
             self.calm.set()
-        return self._stopping and self.held == sum(len(lane.abandoned) for lane in self._lanes)
+        return self._stopping and self.deliveries.are_abandoned
 
     async def _round(self) -> bool:
         """Give every lane that has a reason one step.
@@ -171,23 +138,23 @@ class Consumer:
 
     def _want(self, lane: Lane) -> int:
         """How many tasks may be claimed now."""
-        if self._stopping or self._quiet or self._alone:
+        if self._stopping or self._quiet or self.deliveries.alone:
             return 0
         if len(self._lanes) > 1 and any(other.turn for other in self._lanes if other is not lane):
             return 0
-        permits = self._settings.concurrency - self.running
+        permits = self._settings.concurrency - self.deliveries.running
         return max(0, min(permits, self._settings.claim, self._quota() - lane.ledger.claimed))
 
     async def _step(self, lane: Lane, want: int, wait: float = 0.0) -> None:
         lane.renew_at = self._loop.time() + self._renew
         try:
-            reply = await lane.step(want, self._held_beside(lane), wait)
+            reply = await lane.step(want, self.deliveries.held_beside(lane), wait)
         except (RedisUnavailable, Stale) as error:
             self._trouble.met(lane, "", error, self._loop.time())
             return
         lane.failures = 0
         lane.turn = reply.turn
-        runs = self._accept(lane, reply.claims)
+        runs = self.deliveries.accept(lane, reply.claims)
         if want:
             lane.ready = reply.more and not reply.turn
             lane.empty = not (reply.more or reply.claims)
@@ -197,7 +164,7 @@ class Consumer:
             elif reply.next_due >= 0:
                 lane.due_at = self._loop.time() + max(0.0, (reply.next_due - reply.now) / 1000)
         self._report()
-        self._runner.start(runs)
+        self.deliveries.start(runs)
 
     def _idle_time(self) -> float:
         """Return the seconds for which nothing but a push can concern this child; 0 if something can.
@@ -233,49 +200,6 @@ class Consumer:
             self._blocked.cancel()
             self._blocked = None
 
-    def _accept(self, lane: Lane, claims: Iterable[tuple[str, bytes]]) -> list[Run]:
-        """Book what was claimed, and return what of it can run."""
-        runs: list[Run] = []
-        accept, queue, running = self._executor.accept, lane.broker.queue, lane.running
-        for delivery, raw in claims:
-            run = accept(delivery, raw, queue)
-            if type(run) is Run:
-                if run.alone:
-                    self._alone = run
-                running[delivery] = run
-                runs.append(run)
-            elif type(run) is tuple:
-                self._burials.bury(lane, delivery, *run)
-        return runs
-
-    def _ended(self, run: Run, outcome: Outcome) -> float:
-        """Have the next step settle a run.
-
-        Returns:
-            Monotonic seconds of its end.
-        """
-        now = monotonic()
-        if run is self._alone:
-            self._alone = None
-            self._wake.set()
-        lane = self._by_queue[run.queue]
-        if lane.running.pop(run.delivery, None) is None:
-            return now  # it was dropped while it ran: it is not ours to settle
-        took = now - run.started
-        if took < QUICK:  # few instructions where they matter
-            lane.tally.quick += 1
-        else:
-            lane.tally.latencies[int(1000 * took).bit_length()] += 1
-        if outcome is DONE:
-            lane.acks.append(run.delivery)
-        elif outcome is GIVEN_BACK:
-            lane.abandoned.append(run.delivery)
-        elif isinstance(outcome, RetryIn | Dead):
-            lane.settle(run.delivery, outcome)
-            log_failure(run.describe(), outcome)
-        self._wake.set()
-        return now
-
     async def _mend(self, lane: Lane) -> None:
         """Reconcile, if it is time to try; the tasks go on meanwhile, and what ends is kept."""
         if self._loop.time() < lane.mend_at:
@@ -291,10 +215,10 @@ class Consumer:
         if lane.unheard or unknown:
             log.info("queue %s: Redis is back, %d tasks adopted", lane.broker.queue, len(unknown))
         lane.unheard = False
-        runs = self._accept(lane, unknown)
+        runs = self.deliveries.accept(lane, unknown)
         lane.ready = True
         self._report()
-        self._runner.start(runs)
+        self.deliveries.start(runs)
 
     async def _sleep(self) -> None:
         for lane in self._lanes:
@@ -306,7 +230,7 @@ class Consumer:
         alarm.cancel()
 
     async def _nothing_left(self) -> bool:
-        if self.held or not all(lane.empty for lane in self._lanes):
+        if self.deliveries.held or not all(lane.empty for lane in self._lanes):
             return False
         for lane in self._lanes:
             lane.empty = False  # ask again only after the next look

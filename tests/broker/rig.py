@@ -82,12 +82,12 @@ class Rig:
         """The books add up."""
         ledger = self.ledger
         ended = ledger.done + ledger.retried + ledger.dead + ledger.given_back
-        assert ledger.claimed == ended + self.consumer.held, ledger
+        assert ledger.claimed == ended + self.consumer.deliveries.held, ledger
 
     async def close(self) -> None:
         """End at once, whatever runs."""
         if self.running:
-            self.consumer.abandon()
+            self.consumer.deliveries.abandon()
             self.running.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await self.running

@@ -178,9 +178,9 @@ def test_a_restart_of_redis_with_its_data_repeats_nothing(tmp_path: Path) -> Non
             await until(lambda: len(handler.runs) == 5)
             await asyncio.to_thread(server.kill)
             handler.open()
-            await until(lambda: rig.consumer.running == 0)
+            await until(lambda: rig.consumer.deliveries.running == 0)
             await until(lambda: rig.lanes[0].broken)
-            assert rig.consumer.held == 5, "what has ended is kept until Redis knows"
+            assert rig.consumer.deliveries.held == 5, "what has ended is kept until Redis knows"
             await asyncio.to_thread(server.start)
             await rig.until_settled(10)
             await rig.drain()
@@ -353,7 +353,7 @@ def test_a_task_that_somebody_took_away_is_stopped_and_others_go_on(
             driver.client.hdel(driver.keys.inflight("w"), *driver.held("w"))
             proxy.lose("EVALSHA")
             await until(lambda: rig.ledger.given_back == 1)
-            assert rig.consumer.running == 0
+            assert rig.consumer.deliveries.running == 0
             handler.open()
             driver.do("LPUSH", "jobs", task(2))
             await rig.until_settled(1)
@@ -372,6 +372,6 @@ def test_an_idle_consumer_asks_little(proxy: Proxy) -> None:
             before, started = proxy.total, loop.time()
             await until(lambda: proxy.seen("BLMOVE") >= 4)
             assert (proxy.total - before) / (loop.time() - started) <= 3
-            assert rig.consumer.held == 0
+            assert rig.consumer.deliveries.held == 0
 
     run(main)

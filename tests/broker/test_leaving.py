@@ -103,9 +103,9 @@ def test_what_does_not_end_is_given_back_without_counting(driver: Driver, redis_
         async with consuming(redis_url, {"wait": gate}, concurrency=3) as rig:
             await until(lambda: len(gate.inside) == 3)
             rig.consumer.stop()
-            await asyncio.wait(rig.consumer.abandon())
+            await asyncio.wait(rig.consumer.deliveries.abandon())
             await rig.drain()
-            assert rig.consumer.held == 3
+            assert rig.consumer.deliveries.held == 3
             await rig.leave()
 
     run(main)
