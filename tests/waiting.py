@@ -4,10 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until an event that does not come counts as missing; a busy machine takes its time."""
-PAUSE = 0.005
-"""Seconds between two looks."""
+PAUSE, LONGEST_PAUSE = 0.005, 0.05
+"""Seconds between two looks, at first and after a while."""
+
+
+def pause_since(began: float) -> float:
+    """Return the seconds until the next look at what does not come: each look takes the processor from who brings it.
+
+    Args:
+        began: monotonic seconds at which the wait began.
+    """
+    return min(LONGEST_PAUSE, max(PAUSE, (time.monotonic() - began) / 50))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -19,17 +28,17 @@ async def until(condition: Callable[[], object]) -> None:
     Raises:
         TimeoutError: it did not come to hold.
     """
-    deadline = time.monotonic() + PATIENCE
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + PATIENCE:
             raise TimeoutError("what the test waits for did not come")
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(pause_since(began))
 
 
 def sync_until(condition: Callable[[], object]) -> None:
     """Wait without an event loop until a condition holds; see until()."""
-    deadline = time.monotonic() + PATIENCE
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + PATIENCE:
             raise TimeoutError("what the test waits for did not come")
-        time.sleep(PAUSE)
+        time.sleep(pause_since(began))

@@ -28,7 +28,7 @@ django.setup()
 from tests.django.project.app import tasks  # noqa: E402 - it needs the setup
 from tests.fix_redis import RedisServer  # noqa: E402
 from tests.system.fix_system import Engine, multiworker  # noqa: E402
-from tests.waiting import PAUSE  # noqa: E402
+from tests.waiting import pause_since  # noqa: E402
 
 CHILDREN = 4
 CONCURRENCY = 20
@@ -79,7 +79,7 @@ class Bench:
                 most, since = now, time.monotonic()
             if time.monotonic() - since > PATIENCE:
                 raise SystemExit(f"{now} of {count} have ended, and no more do:\n{self.engine.text()}")
-            time.sleep(PAUSE)
+            time.sleep(pause_since(since))
 
     def runs(self) -> Counter[tuple[str, int, int]]:
         """Return how often each attempt of each task has run."""
@@ -194,13 +194,10 @@ def mixed(count: int, kills: int) -> list[str]:
         made.send("deferred", [tasks.acounted.using(run_after=due) for due in later])
         for kind, task in (("failing", tasks.counted_failing), ("sync", tasks.counted), ("async", tasks.acounted)):
             made.send(kind, [task] * count)
-        total, killed = 4 * count, 0
-        while killed < kills:
-            made.wait(total * (killed + 1) // (kills + 2))
-            victims = made.engine.ready()
-            if len(victims) == CHILDREN:
-                made.engine.kill(chance.choice(victims))
-                killed += 1
+        total = 4 * count
+        for killed in range(1, kills + 1):
+            made.wait(total * killed // (kills + 2))
+            made.engine.kill(chance.choice(made.engine.until_ready(CHILDREN)))
         made.wait(total)
         seconds = time.monotonic() - began
         for kind in made.sent:
@@ -211,13 +208,13 @@ def mixed(count: int, kills: int) -> list[str]:
         twice = sum(runs.values()) - wanted
         again = sum(result.attempts for results in made.sent.values() for result in results) - wanted
         made.expect(len(runs) == wanted, f"{wanted - len(runs)} of {wanted} runs are missing")
-        made.expect(0 <= twice <= again <= killed * CONCURRENCY, f"{twice} ran twice, {again} began again")
+        made.expect(0 <= twice <= again <= kills * CONCURRENCY, f"{twice} ran twice, {again} began again")
         made.stop()
         letters = len(made.engine.dead_letters())
         made.expect(letters == count, f"{letters} dead letters of {count} failing tasks")
         say(f"mixed     {total} tasks, {wanted} runs in {seconds:.2f} s: {total / seconds:.0f} tasks/s, "
             f"{wanted / seconds:.0f} runs/s")  # fmt: skip
-        say(f"mixed     {killed} children killed: {again} runs begun again, of them {twice} had done their work before")
+        say(f"mixed     {kills} children killed: {again} runs begun again, of them {twice} had done their work before")
         return made.wrong
 
 

@@ -21,7 +21,7 @@ import redis
 from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.words import State, Word
 from tests.fix_redis import RedisServer
-from tests.waiting import PATIENCE, PAUSE
+from tests.waiting import PATIENCE, PAUSE, pause_since
 
 T = TypeVar("T")
 
@@ -132,11 +132,11 @@ def until(found: Callable[[], T | None], what: str, trouble: Callable[[], str] =
         what: is waited for, for the failure.
         trouble: says more when it does not come.
     """
-    deadline = time.monotonic() + PATIENCE
+    began = time.monotonic()
     while not (result := found()):
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + PATIENCE:
             pytest.fail(f"{what}: did not come\n{trouble()}")
-        time.sleep(PAUSE)
+        time.sleep(pause_since(began))
     return result
 
 
