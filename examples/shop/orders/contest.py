@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multiworker.supervisor.embedded import server_command
+from multiworker.worker.addresses import is_embedded
 from multiworker.worker.client import Client
-from multiworker.worker.embedded import is_embedded
 from multiworker.worker.errors import MultiworkerError
 from multiworker.worker.keys import Keys
 from multiworker.worker.operate import Operator
