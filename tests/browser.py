@@ -77,15 +77,13 @@ class Browser:
 
     def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until a condition holds, and return what it returned; elements may be missing, or replaced meanwhile."""
-        found: list[Any] = []
 
-        def holds() -> bool:
+        def found() -> Any:
             with contextlib.suppress(*_NOT_YET):
-                found[:] = [condition()]
-            return bool(found and found[0])
+                return condition()
+            return None
 
-        sync_until(holds)
-        return found[0]
+        return sync_until(found)
 
     def send(self, command: str, **parameters: Any) -> Any:
         """Send a command of Chromium's DevTools protocol."""

@@ -3,6 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds until an event that does not come counts as missing; a busy machine takes its time."""
@@ -35,10 +38,15 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(pause_since(began))
 
 
-def sync_until(condition: Callable[[], object]) -> None:
-    """Wait without an event loop until a condition holds; see until()."""
+def sync_until(found: Callable[[], T | None]) -> T:
+    """Wait without an event loop until something is there; see until().
+
+    Returns:
+        What was found, the first that counts as true.
+    """
     began = time.monotonic()
-    while not condition():
+    while not (result := found()):
         if time.monotonic() > began + PATIENCE:
             raise TimeoutError("what the test waits for did not come")
         time.sleep(pause_since(began))
+    return result

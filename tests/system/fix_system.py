@@ -21,7 +21,7 @@ import redis
 from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.words import State, Word
 from tests.fix_redis import RedisServer
-from tests.waiting import PATIENCE, PAUSE, pause_since
+from tests.waiting import PATIENCE, PAUSE, sync_until
 
 T = TypeVar("T")
 
@@ -132,12 +132,10 @@ def until(found: Callable[[], T | None], what: str, trouble: Callable[[], str] =
         what: is waited for, for the failure.
         trouble: says more when it does not come.
     """
-    began = time.monotonic()
-    while not (result := found()):
-        if time.monotonic() > began + PATIENCE:
-            pytest.fail(f"{what}: did not come\n{trouble()}")
-        time.sleep(pause_since(began))
-    return result
+    try:
+        return sync_until(found)
+    except TimeoutError:
+        pytest.fail(f"{what}: did not come\n{trouble()}")
 
 
 class Engine:
