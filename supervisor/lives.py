@@ -6,6 +6,7 @@ Each import hidden in here is made after the fork: only these processes may load
 import contextlib
 import gc
 import os
+import select
 import signal
 import struct
 from collections.abc import Callable
@@ -26,11 +27,14 @@ from multiworker.worker.logs import configure, describe, without_secrets
 from multiworker.worker.postponed import postponed
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
+from multiworker.worker.trim import trim
 from multiworker.worker.words import State, Total, Word
 
 _REQUEST = struct.Struct("=QQQ?")
 RARELY_USED = ("redis", "redis.asyncio", "importlib.metadata")
 """Packages of whose modules the engine, and redis-py, need few or none: the rest would take 30 ms and 6 MiB."""
+REST_MS = 1000
+"""Ms after a birth, and without another, until a template trims itself: that takes 3 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,13 @@ def _serve(board: Scoreboard, generation: Generation, index: int, requests: int)
         run, check = prepare_to_fork(generation.settings)
         record[Word.STATE] = State.TEMPLATE
         process.send(int(board.totals[Total.PARENT]), signal.SIGCHLD)
+        pending = select.poll()
+        pending.register(requests, select.POLLIN)
         while request := os.read(requests, _REQUEST.size):
             check()
             _bear(board, generation, Birth(*_REQUEST.unpack(request)), requests, run)
+            if not pending.poll(REST_MS):
+                trim()
         return Exit.OK
 
     return explained(record, serve)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from multiworker.worker.answers import Recovered
 from multiworker.worker.backoff import exponential
-from multiworker.worker.broker import Broker
 from multiworker.worker.card import Cards
 from multiworker.worker.consumer import Consumer
 from multiworker.worker.errors import Exit, Fenced, RedisUnavailable
@@ -22,8 +21,8 @@ from multiworker.worker.host import host_name
 from multiworker.worker.lane import Lane
 from multiworker.worker.ledger import Ledger
 from multiworker.worker.limits import Limits
+from multiworker.worker.links import Links
 from multiworker.worker.registry import Registry
-from multiworker.worker.results import Records
 from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
@@ -55,6 +54,7 @@ class Child:
         record: this child's record in it.
         registry: the handlers.
         parent: the parent's pid.
+        links: its connections to Redis, none of which is open yet.
         drains: called when it begins to drain.
     """
 
@@ -65,6 +65,7 @@ class Child:
         record: Record,
         registry: Registry,
         parent: int,
+        links: Links,
         drains: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
@@ -74,9 +75,8 @@ class Child:
         self._stop = asyncio.Event()
         self._quiet = False
         self._ledger = Ledger()
-        records = {queue: Records(queue, settings.redis, self._worker) for queue in settings.queue}
-        self._executor = Executor(registry, settings, records)
-        self._lanes = [Lane(Broker(queue, settings), self._ledger) for queue in settings.queue]
+        self._executor = Executor(registry, settings, links.records)
+        self._lanes = [Lane(broker, self._ledger) for broker in links.brokers]
         self._consumer = Consumer(self._lanes, self._executor, settings, self._report, self._quota)
         self._upkeep = Upkeep([lane.broker for lane in self._lanes], board, self._tell_parent)
         self._cards = Cards(self._lanes, record, settings, parent)
@@ -137,9 +137,6 @@ class Child:
         for lane in self._lanes:
             if not await lane.broker.register(worker):
                 raise RedisUnavailable("the worker's id is taken")
-
-    def _worker(self) -> str:
-        return self._record.worker
 
     def _became_ready(self) -> None:
         self._record[Word.CONTACT] = self._record[Word.BEAT] = time.monotonic_ns()

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from multiworker.worker import preload
 from multiworker.worker.broker import Broker
@@ -15,9 +15,11 @@ from multiworker.worker.child import Child
 from multiworker.worker.errors import Exit, HandlerImportError, RedisUnavailable
 from multiworker.worker.executor import format_traceback
 from multiworker.worker.imports import take_over_path
+from multiworker.worker.links import Links, links_of
 from multiworker.worker.logs import describe, one_line, without_secrets
 from multiworker.worker.registry import Registry, load
 from multiworker.worker.scoreboard import Record, Scoreboard
+from multiworker.worker.scripts import OF_CHILDREN, script
 from multiworker.worker.settings import Settings
 from multiworker.worker.upkeep import Upkeep
 
@@ -34,6 +36,7 @@ def run_child(
     parent: int,
     *,
     first: bool,
+    links: Links,
     drains: Callable[[], None] = lambda: None,
     registry: Registry | None = None,
 ) -> int:
@@ -45,6 +48,7 @@ def run_child(
         index: this child's record in it.
         parent: the parent's pid.
         first: nobody has been ready yet: give up on Redis after ``--redis-wait``.
+        links: its connections to Redis, none of which is open yet.
         drains: called when it begins to drain.
         registry: from prepare(), if a template has done that.
 
@@ -54,7 +58,7 @@ def run_child(
     record = board.records[index]
 
     async def live(handlers: Registry) -> int:
-        return await Child(settings, board, record, handlers, parent, drains).live(first=first)
+        return await Child(settings, board, record, handlers, parent, links, drains).live(first=first)
 
     def run() -> int:
         gc.enable()  # a template has switched it off
@@ -78,43 +82,47 @@ def prepare(settings: Settings) -> Registry:
 
 
 def warm_up() -> None:
-    """Import what children need whatever their settings are, beyond what this module has imported."""
+    """Import and read what children need whatever their settings are, beyond what this module has imported."""
     _loop_factory()
     importlib.import_module("multiworker.worker.client")  # most handlers send tasks, too
+    for name in OF_CHILDREN:
+        script(name)
 
 
 def prepare_to_fork(settings: Settings) -> tuple[Callable[..., int], Callable[[], None]]:
     """Make ready a process that forks children: they share what it has imported. With ``--preload``, so are handlers.
 
     All of that is taken out of the garbage collector's sight: it stays, and who looks at it cannot share it. What the
-    engine's imports leave behind is not worth a collection, which takes longer than a child's boot.
+    engine's imports leave behind is not worth a collection, which takes longer than a child's boot. What children would
+    all do alike is done here, as far as it goes: who runs a function writes into it, and shares it no more.
 
     Args:
         settings: the parent's.
 
     Returns:
-        run_child(), with the handlers if they are imported; and what is to be called before each fork, and raises as
-        this does.
+        run_child(), with links, and with the handlers if they are imported; and what is to be called before each fork,
+        and raises as this does.
 
     Raises:
         HandlerImportError: it does not import, or has begun what must not be forked: threads, connections.
     """
     warm_up()
+    run = partial(run_child, links=links_of(settings))
     gc.freeze()
     take_over_path()  # only now, for the engine's own imports are not to be found among the project's modules
     if not settings.preload:
-        return run_child, lambda: None
-    known = preload.open_sockets()
-
-    def check() -> None:
-        if found := preload.hazard(known):
-            raise HandlerImportError(
-                f"--preload: no child can be forked from a process with {found}: leave it to the first task"
-            )
-
-    registry = prepare(settings)
+        return run, lambda: None
+    check = partial(_refuse_hazards, preload.open_sockets())
+    run = partial(run, registry=prepare(settings))
     check()
-    return partial(run_child, registry=registry), check
+    return run, check
+
+
+def _refuse_hazards(known: set[str]) -> None:
+    if found := preload.hazard(known):
+        raise HandlerImportError(
+            f"--preload: no child can be forked from a process with {found}: leave it to the first task"
+        )
 
 
 def explained(record: Record, life: Callable[[], int]) -> int:
@@ -175,6 +183,7 @@ def _import_handlers(settings: Settings) -> Registry:
     return registry
 
 
+@cache
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Take uvloop if it is installed."""
     if importlib.util.find_spec("uvloop") is None:

@@ -7,7 +7,7 @@ Redis does not take is tried again until it does, for as long as this child live
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -15,6 +15,7 @@ import msgspec
 
 from multiworker.worker import commands
 from multiworker.worker.backoff import exponential
+from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Record
 from multiworker.worker.connections import FreshWire
 from multiworker.worker.errors import RedisUnavailable
@@ -143,22 +144,21 @@ class Records:
     """Writes the results of one queue, on a connection of its own.
 
     Args:
-        queue: the list's name.
+        broker: of the queue; it knows this worker's id.
         redis: the Redis URL.
-        worker: returns this worker's id.
     """
 
-    def __init__(self, queue: str, redis: str, worker: Callable[[], str]) -> None:
-        self._keys = Keys(queue)
+    def __init__(self, broker: Broker, redis: str) -> None:
+        self._broker = broker
+        self._keys = Keys(broker.queue)
         self._wire = FreshWire(redis)
-        self._worker = worker
         self._waiting: list[tuple[Record, asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     @property
     def worker(self) -> str:
         """This worker's id."""
-        return self._worker()
+        return self._broker.worker
 
     async def start(self, task_id: str, delivery: str, path: str, frame: str) -> Begun | None:
         """Record that a task begins to run here.
@@ -206,7 +206,7 @@ class Records:
         await self._write(("end", task_id, self._run(delivery), status, what, reason, text))
 
     def _run(self, delivery: str) -> str:
-        return f"{self._worker()}/{delivery}"
+        return f"{self._broker.worker}/{delivery}"
 
     async def _write(self, record: Record) -> Any:
         future = asyncio.get_running_loop().create_future()
@@ -239,7 +239,7 @@ class Records:
         failures = 0
         while True:
             try:
-                reply: list[Any] = await self._wire.ask(commands.record(self._keys, self._worker(), records))
+                reply: list[Any] = await self._wire.ask(commands.record(self._keys, self._broker.worker, records))
             except RedisUnavailable as error:
                 failures += 1
                 if failures % 10 == 1:

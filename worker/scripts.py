@@ -5,11 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+OF_CHILDREN = ("register", "step", "reconcile", "recover", "upkeep", "drained", "card", "record")
+"""The names of those that children call."""
 SCRIPTS = (
-    *("register", "step", "reconcile", "recover", "upkeep", "drained", "schedule"),
-    *("expect", "record"),
+    *OF_CHILDREN,
+    *("schedule", "expect"),
     *("depths", "peek", "purge", "letters", "requeue", "discard"),
-    *("card", "cards", "pulse", "search", "delayed", "find"),
+    *("cards", "pulse", "search", "delayed", "find"),
 )
 """The names of all scripts."""
 _FOLDER = Path(__file__).with_name("lua")

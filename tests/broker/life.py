@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from multiworker.worker.child import Child
+from multiworker.worker.links import links_of
 from multiworker.worker.registry import Handler, Registry
 from multiworker.worker.scoreboard import Record, Scoreboard
 from multiworker.worker.settings import Settings
@@ -49,7 +50,8 @@ class Life:
         self.record[Word.STATE] = State.IMPORT
         self.record[Word.QUOTA] = options.pop("quota", NO_QUOTA)
         registry = Registry({"t": Handler(function, backoff=0.001)})
-        self._child = Child(Settings(redis=url, **options), board, self.record, registry, parent or os.getppid())
+        settings = Settings(redis=url, **options)
+        self._child = Child(settings, board, self.record, registry, parent or os.getppid(), links_of(settings))
         self.living = asyncio.create_task(self._live(first=first))
 
     async def _live(self, *, first: bool) -> int:

@@ -16,8 +16,10 @@ import pytest
 import redis
 
 from multiworker.worker import child as child_module
+from multiworker.worker import scripts
 from multiworker.worker.child import worker_id
 from multiworker.worker.errors import Exit
+from multiworker.worker.links import links_of
 from multiworker.worker.process import prepare_to_fork, run_child
 from multiworker.worker.scoreboard import Scoreboard
 from multiworker.worker.settings import Settings
@@ -226,13 +228,13 @@ def test_a_handler_that_does_not_import_is_a_wrong_configuration(
     index = board.free_record()
     assert index is not None
     settings = Settings(redis=redis_url, handler=("no_such_module_of_handlers",))
-    assert run_child(settings, board, index, os.getppid(), first=True) == Exit.CONFIG
+    assert run_child(settings, board, index, os.getppid(), first=True, links=links_of(settings)) == Exit.CONFIG
     assert "ModuleNotFoundError" in caplog.text
     assert all("\n" not in record.getMessage() for record in caplog.records if record.levelname == "ERROR")
 
 
 def test_a_child_in_a_process_of_its_own(redis_server: RedisServer, redis_client: redis.Redis) -> None:
-    """The whole way of a forked child: import, connect, consume, drain on TERM."""
+    """The whole way of a forked child: import, connect, consume, drain on TERM; it reads no script by itself."""
     directory = Path(tempfile.mkdtemp(prefix="mw-"))
     (directory / "mw_child_handlers.py").write_text(
         "from multiworker.worker.registry import handler\n@handler('t')\ndef run(data): ...\n"
@@ -246,7 +248,9 @@ def test_a_child_in_a_process_of_its_own(redis_server: RedisServer, redis_client
     if pid == 0:
         os.chdir(directory)
         warnings.simplefilter("ignore")  # its connections end with its process
+        scripts.script.cache_clear()
         run, _ = prepare_to_fork(settings)
+        scripts._FOLDER = directory  # where there are none
         os._exit(run(settings, board, 0, parent, first=True))
     try:
         sync_until(lambda: record[Word.DONE] == 1)

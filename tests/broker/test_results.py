@@ -11,8 +11,10 @@ import pytest
 import redis
 
 from multiworker.worker import commands, inquiries
+from multiworker.worker.broker import Broker
 from multiworker.worker.commands import Expected, Record, Settle
 from multiworker.worker.results import ENDLESS, MOST, Begun, Records, Stored, read
+from multiworker.worker.settings import Settings
 from tests.broker.driver import Driver
 from tests.broker.rig import run
 from tests.fix_redis import RedisServer
@@ -328,7 +330,9 @@ def test_an_id_that_is_none_of_ours_finds_no_result(driver: Driver, name: str) -
 @asynccontextmanager
 async def writing(url: str) -> AsyncIterator[Records]:
     """A child's records of one queue."""
-    records = Records("jobs", url, lambda: "w")
+    broker = Broker("jobs", Settings(redis=url))
+    broker.worker = "w"
+    records = Records(broker, url)
     try:
         yield records
     finally:
