@@ -206,7 +206,7 @@ class Records:
         await self._write(("end", task_id, self._run(delivery), status, what, reason, text))
 
     def _run(self, delivery: str) -> str:
-        return f"{self._broker.worker}/{delivery}"
+        return f"{self.worker}/{delivery}"
 
     async def _write(self, record: Record) -> Any:
         future = asyncio.get_running_loop().create_future()
@@ -239,7 +239,7 @@ class Records:
         failures = 0
         while True:
             try:
-                reply: list[Any] = await self._wire.ask(commands.record(self._keys, self._broker.worker, records))
+                reply: list[Any] = await self._wire.ask(commands.record(self._keys, self.worker, records))
             except RedisUnavailable as error:
                 failures += 1
                 if failures % 10 == 1:

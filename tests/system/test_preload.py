@@ -1,6 +1,5 @@
 """--preload: children are forked from a template, which has imported the handlers once."""
 
-import re
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from multiworker.worker.words import Word
 from tests.fix_redis import RedisServer
+from tests.memory import resident_code
 from tests.system.fix_system import Engine, system_processes, until
 
 IMPORTED = ('CODE = "one"', 'CODE = f"one, imported by {os.getpid()}"')
@@ -100,17 +100,12 @@ def test_a_template_at_rest_gives_up_what_it_has_read_of_libraries_and_forks_on(
     before = preloaded.until_ready(2)
     # when nobody is born for a while, then it keeps no page of a library that only children run
     until(lambda: resident_code(template, "uvloop/loop") == 0, "the trimming", preloaded.text)
+    assert resident_code(before[0], "uvloop/loop") > 0
     # and a child that it forks then is one like any other
     preloaded.kill(before[0])
     preloaded.until_ready(2)
     assert code_of(preloaded, 1) == f"one, imported by {template}"
     assert preloaded.stop() == 0
-
-
-def resident_code(pid: int, library: str) -> int:
-    """Return the KiB of a library's code that a process has mapped now."""
-    smaps = Path(f"/proc/{pid}/smaps").read_text()
-    return sum(int(kib) for kib in re.findall(rf"r-xp .*{library}.*\n(?:\w+:.*\n)*?Rss: +(\d+) kB", smaps))
 
 
 def test_a_reload_imports_anew_and_ends_the_old_template(preloaded: Engine) -> None:

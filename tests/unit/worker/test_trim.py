@@ -4,28 +4,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOOK = """
-import ctypes, mmap, re, sys, zlib
-from multiworker.worker.trim import trim
+from tests import memory
 
-def resident(name):
-    smaps = open("/proc/self/smaps").read()
-    return sum(int(kib) for kib in re.findall(rf"r-xp .*{name}.*\\n(?:\\w+:.*\\n)*?Rss: +(\\d+) kB", smaps))
+LOOK = """
+import ctypes, mmap, os, sys
+from multiworker.worker.trim import trim
+from tests.memory import resident_code
 """
+ROOT = Path(memory.__file__).parent.parent
 
 
 def look(program: str, *arguments: str) -> list[str]:
     run = [sys.executable, "-c", LOOK + program, *arguments]
-    return subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_code_of_a_library_is_given_up_and_comes_back() -> None:
     program = """
 import _decimal
 before = _decimal.Decimal(2).sqrt()
-loaded = resident("decimal")
+loaded = resident_code(os.getpid(), "decimal")
 trim()
-print(loaded > 0, resident("decimal"), _decimal.Decimal(2).sqrt() == before, resident("decimal") > 0)
+kept = resident_code(os.getpid(), "decimal")
+print(loaded > 0, kept, _decimal.Decimal(2).sqrt() == before, resident_code(os.getpid(), "decimal") > 0)
 """
     assert look(program) == ["True", "0", "True", "True"]
 
