@@ -17,10 +17,14 @@ def trim() -> None:
     """Unmap the pages of files that were read and not written. One that is looked at again comes back by itself.
 
     To import a library is to read much of it once, and around each page that is read the kernel maps 15 more. A mapping
-    of which a page has been written keeps all of its pages: what the dynamic linker wrote there would be lost.
+    of which a page has been written keeps all of its pages: what the dynamic linker wrote there would be lost. Where
+    the kernel does not tell that (CONFIG_PROC_PAGE_MONITOR), or no file can be opened, all stays as it is.
     """
-    with open("/proc/self/smaps", "rb", buffering=0) as smaps:  # noqa: PTH123 - a Path's code would be touched in turn
-        text = smaps.read()
+    try:
+        with open("/proc/self/smaps", "rb", buffering=0) as smaps:  # noqa: PTH123 - a Path's code would be touched, too
+            text = smaps.read()
+    except OSError:
+        return
     for mapping in _UNWRITTEN.finditer(text):
         begin, end = (int(address, 16) for address in mapping.groups())
         _madvise(begin, end - begin, _DONTNEED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests import memory
 
 LOOK = """
-import ctypes, mmap, os, sys
+import ctypes, mmap, os, resource, sys
 from multiworker.worker.trim import trim
 from tests.memory import resident_code
 """
@@ -46,3 +46,12 @@ print(page[:4].decode())
     (tmp_path / "file").write_bytes(b"file" * 1024)
     # when the process trims itself, then the page is as it was
     assert look(program, str(tmp_path / "file")) == ["mine"]
+
+
+def test_a_process_that_cannot_look_at_itself_keeps_its_pages() -> None:
+    program = """
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))  # no file can be opened any more
+trim()
+print("alive")
+"""
+    assert look(program) == ["alive"]
